@@ -1,0 +1,34 @@
+"""The result of one pass of the core: the new ledger, what to do, and what to say."""
+
+from dataclasses import dataclass, field
+
+from cacherollout.api.ledger import Ledger
+from cacherollout.api.reasons import Phase, Reason
+from cacherollout.core.actions import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """An event, posted once: on a transition, never for a state that lasts."""
+
+    reason: Reason
+    message: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to remember, do and say. Actions are in the order in which they must happen."""
+
+    ledger: Ledger
+    phase: Phase
+    reason: Reason
+    message: str
+    actions: tuple[Action, ...] = ()
+    requeue_seconds: float = 60.0
+    """When to look again at the latest."""
+    next: str = ""
+    """What will happen next, for people."""
+    is_stalled: bool = False
+    """Only a person can help."""
+    says: tuple[Say, ...] = field(default_factory=tuple)
