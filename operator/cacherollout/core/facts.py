@@ -64,6 +64,8 @@ class PodFacts:
     is_terminating: bool = False
     trouble: str = ""
     """Why a container does not run, such as `CrashLoopBackOff: …`; empty when nothing is wrong."""
+    metrics_port: int | None = None
+    """First port that the container of the cache version declares; None where it declares none."""
 
 
 @dataclass(frozen=True, slots=True)
