@@ -34,6 +34,7 @@ def definitions() -> list[dict[str, Any]]:
         short="crl",
         models=(CacheRolloutSpec, CacheRolloutStatus),
         columns=_ROLLOUT_COLUMNS,
+        selectable=(".spec.targetRef.name",),
         description="Holds a Deployment and rolls its releases out together with their cache.",
     )
     backend = _definition(
@@ -55,9 +56,10 @@ def _definition(
     models: tuple[type[Model], type[Model]],
     columns: tuple[tuple[str, str, str, int], ...],
     description: str,
+    selectable: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     spec, status = models
-    version = {
+    version: dict[str, Any] = {
         "name": names.VERSION,
         "served": True,
         "storage": True,
@@ -81,6 +83,8 @@ def _definition(
             }
         },
     }
+    if selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in selectable]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
