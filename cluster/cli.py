@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cluster import locks, providers, tools
+from cluster import images, kind, loading, locks, providers, tools
+from cluster.builders import Builder
 from cluster.errors import ClusterError
-from cluster.layout import checked_name, work_tree
+from cluster.layout import Layout, checked_name, work_tree
 from cluster.progress import Progress
 from cluster.workspaces import Workspace
 
@@ -58,6 +59,27 @@ def _kubeconfig(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _builder(layout: Layout) -> Builder:
+    return Builder(layout, Progress(), has_engine=kind.engine_runs())
+
+
+def _build_images(arguments: argparse.Namespace) -> int:
+    builder = _builder(work_tree())
+    for image in images.selected(arguments.images):
+        built = builder.build(image)
+        print(f"{image.reference}  {built.archive}")
+    return 0
+
+
+def _load_images(arguments: argparse.Namespace) -> int:
+    workspace = _workspace(arguments)
+    provider = providers.existing(workspace)
+    builder = _builder(workspace.layout)
+    for image in images.selected(arguments.images):
+        loading.load(workspace, provider, builder.build(image))
+    return 0
+
+
 def _tools(_: argparse.Namespace) -> int:
     tools.everything(work_tree(), Progress())
     return 0
@@ -83,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "remove the cluster without a trace; a given one is only forgotten")
     command("status", _status, "say whether the cluster is healthy, and where its kubeconfig is")
     command("kubeconfig", _kubeconfig, "print the path of the cluster's kubeconfig")
+    for name, handler, text in (
+        ("build-images", _build_images, "build images; all of them, or those named"),
+        ("load-images", _load_images, "build images and bring them into the cluster"),
+    ):
+        added = command(name, handler, text, is_named=name == "load-images")
+        added.add_argument("images", nargs="*", metavar="IMAGE")
     command("tools", _tools, "install or build all programs that are missing", is_named=False)
     return parser
 

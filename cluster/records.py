@@ -42,6 +42,12 @@ class Record:
     """The UID of the namespace kube-system: tells one cluster from another."""
     subnet_index: int = 0
     processes: dict[str, Process] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    """The key of each image that was loaded, by its name in manifests."""
+
+    def with_image(self, reference: str, key: str) -> "Record":
+        """A copy that remembers one more image."""
+        return replace(self, images={**self.images, reference: key})
 
     def with_process(self, name: str, process: Process) -> "Record":
         """A copy that remembers one more process."""

@@ -1,0 +1,173 @@
+"""Turns the table of images into archives: with Docker where its engine runs, else with buildah.
+
+The same Dockerfiles serve both. Without an engine there is no registry to pull from either, so the
+base image is a Debian made on the spot with mmdebstrap.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster import digests, images, locks, registries, tools
+from cluster.commands import run
+from cluster.images import Image
+from cluster.layout import Layout
+from cluster.progress import Progress
+from cluster.registries import Mount
+
+SUITE = "bookworm"
+_BASE_PACKAGES = "ca-certificates,python3,python3-pip,python-is-python3"
+_BASE_OPTIONS = (
+    "--variant=minbase",
+    f"--include={_BASE_PACKAGES}",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    # The official Python images let pip write into the system's Python; so does this one.
+    '--customize-hook=rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED',
+    # Where packages come from is mounted into each build, see registries.
+    '--customize-hook=rm -f "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/*',
+)
+_BASE_DOCKERFILE = """\
+FROM scratch
+ADD base.tar /
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
+"""
+_BUILD_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image archive and the key of all it was made from."""
+
+    image: Image
+    key: str
+    archive: Path
+
+
+def docker_build_command(image: Image, context: Path) -> tuple[str, ...]:
+    """Builds with an engine; the Dockerfile's own base is pulled."""
+    dockerfile = str(context / image.dockerfile)
+    return ("docker", "build", "--tag", image.reference, "--file", dockerfile, str(context))
+
+
+def docker_save_command(image: Image, archive: Path) -> tuple[str, ...]:
+    """Writes the built image as an archive."""
+    return ("docker", "save", "--output", str(archive), image.reference)
+
+
+def buildah_command(storage: Path) -> tuple[str, ...]:
+    """The beginning of every buildah command line: a store of our own, not the machine's."""
+    places = ("--root", str(storage / "root"), "--runroot", str(storage / "run"))
+    return ("buildah", *places, "--storage-driver", "overlay")
+
+
+def buildah_build_command(
+    storage: Path, image: Image, context: Path, *, base: str, mounts: tuple[Mount, ...]
+) -> tuple[str, ...]:
+    """Builds without an engine, in the host's network, on our own base."""
+    volumes = (f"--volume={mount.argument}" for mount in mounts)
+    base_argument = (f"--build-arg=BASE_IMAGE={base}",) if image.is_on_base else ()
+    return (
+        *(*buildah_command(storage), "build", "--layers", "--isolation", "chroot"),
+        *("--network", "host", "--format", "docker", *base_argument, *volumes),
+        *("--tag", image.reference, "--file", str(context / image.dockerfile), str(context)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds images of one work tree; what is built already is not built again."""
+
+    layout: Layout
+    progress: Progress
+    has_engine: bool
+
+    def build(self, image: Image) -> Built:
+        """The image's archive, built first if any of its inputs is new."""
+        lock = self.layout.lock("images")
+        with locks.exclusive(lock, doing=f"build image {image.name}", waits=True):
+            files = self._inputs(image)
+            maker = "docker" if self.has_engine else f"buildah {' '.join(_BASE_OPTIONS)}"
+            key = digests.text_key(digests.files_key(files), maker)
+            archive = self.layout.images / f"{image.name}-{key}.tar"
+            if not archive.exists():
+                self._make(image, files, archive)
+                self._forget_older(image, archive)
+        return Built(image, key, archive)
+
+    def _inputs(self, image: Image) -> list[tuple[str, Path]]:
+        programs = (
+            tools.go_program(module, self.layout, self.progress) for module in image.programs
+        )
+        built = [(program.name, program) for program in programs]
+        return [*images.context_files(self.layout.root, image), *built]
+
+    def _make(self, image: Image, files: list[tuple[str, Path]], archive: Path) -> None:
+        base = self._base() if image.is_on_base and not self.has_engine else ""
+        partial = archive.with_name(f".{archive.name}.partial")
+        partial.unlink(missing_ok=True)
+        with (
+            self.progress.step(f"build image {image.name}", image.build_seconds),
+            self._staged(files) as context,
+        ):
+            if self.has_engine:
+                run(docker_build_command(image, context), timeout_seconds=_BUILD_SECONDS)
+                run(docker_save_command(image, partial), timeout_seconds=_BUILD_SECONDS)
+            else:
+                self._build_without_engine(image, context, base, partial)
+            partial.rename(archive)
+
+    def _build_without_engine(self, image: Image, context: Path, base: str, archive: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=".mounts-") as folder:
+            mounts = registries.mounts(Path(folder), SUITE)
+            command = buildah_build_command(self._storage, image, context, base=base, mounts=mounts)
+            run(command, timeout_seconds=_BUILD_SECONDS)
+        target = f"docker-archive:{archive}:{image.reference}"
+        push = (*buildah_command(self._storage), "push", "--quiet", image.reference, target)
+        run(push, timeout_seconds=_BUILD_SECONDS)
+
+    @property
+    def _storage(self) -> Path:
+        return self.layout.images / "storage"
+
+    @contextmanager
+    def _staged(self, files: list[tuple[str, Path]]) -> Iterator[Path]:
+        """A folder with exactly these files, so that nothing else can get into the image."""
+        self.layout.images.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=".context-") as folder:
+            for name, source in files:
+                target = Path(folder) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, target)
+            yield Path(folder)
+
+    def _forget_older(self, image: Image, archive: Path) -> None:
+        length = len(digests.text_key())
+        for other in self.layout.images.glob(f"{image.name}-{'?' * length}.tar"):
+            if other != archive:
+                other.unlink()
+
+    def _base(self) -> str:
+        """The name of the local base image, made first if its recipe is new."""
+        tools.ensure_packages(tools.IMAGE_PACKAGES, self.progress)
+        reference = f"localhost/cacherollout/base:{digests.text_key(*_BASE_OPTIONS)}"
+        buildah = buildah_command(self._storage)
+        if run([*buildah, "images", "--quiet", "--filter", f"reference={reference}"]).strip():
+            return reference
+        with (
+            self.progress.step(f"make a base image of Debian {SUITE}", 35),
+            self._staged([]) as folder,
+        ):
+            archive = folder / "base.tar"
+            mirror = registries.debian_sources(SUITE)
+            sources = [str(mirror)] if mirror else []
+            command = ["mmdebstrap", *_BASE_OPTIONS, SUITE, str(archive), *sources]
+            run(command, timeout_seconds=_BUILD_SECONDS)
+            (folder / "Dockerfile").write_text(_BASE_DOCKERFILE, encoding="utf-8")
+            build = [*buildah, "build", "--isolation", "chroot", "--tag", reference, str(folder)]
+            run(build, timeout_seconds=_BUILD_SECONDS)
+        return reference
