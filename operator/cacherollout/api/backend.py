@@ -5,16 +5,50 @@ CacheRollout can name a backend, but cannot send its password elsewhere or widen
 """
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
-from cacherollout.api.models import Model, ruled
+from cacherollout.api.models import Model, Rule, as_set, matches
 
-NamePattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
-ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=NamePattern)]
+NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+PREFIX_PATTERN: Final = r"^[^*?\[\]{}\\\s]{2,}[:/|.#_-]$"
+DATA_KEY_PATTERN: Final = r"^[-._a-zA-Z0-9]+$"
+ADDRESS_PATTERN: Final = (
+    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:"
+    r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+)
+
+ObjectName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=NAME_PATTERN),
+    Field(
+        json_schema_extra=matches(
+            NAME_PATTERN,
+            "write the name of an object of this namespace: lower-case letters, digits, '-' and "
+            "'.', such as main",
+        )
+    ),
+]
 KeyPrefix = Annotated[
-    str, StringConstraints(min_length=2, max_length=64, pattern=r"^[^*?\[\]{}\\\s]+[:/|.#_-]$")
+    str,
+    StringConstraints(min_length=1, max_length=64, pattern=PREFIX_PATTERN),
+    Field(
+        json_schema_extra=matches(
+            PREFIX_PATTERN,
+            "keyPrefixes need at least two characters and a delimiter, such as user:, and hold no "
+            "spaces, braces or glob characters",
+        )
+    ),
+]
+SecretKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=253, pattern=DATA_KEY_PATTERN),
+    Field(
+        json_schema_extra=matches(
+            DATA_KEY_PATTERN, "write the key of a Secret: letters, digits, '-', '_' and '.'"
+        )
+    ),
 ]
 
 
@@ -29,20 +63,22 @@ class SecretRef(Model):
 
     name: ObjectName
     """Name of the Secret."""
-    username_key: str = Field(default="username", min_length=1, max_length=253)
+    username_key: SecretKey = "username"
     """Key of the user name; a Secret without it means the default user."""
-    password_key: str = Field(default="password", min_length=1, max_length=253)
+    password_key: SecretKey = "password"  # noqa: S105  # the name of a key, not a password
     """Key of the password."""
 
 
 class Tls(Model):
     """Encryption to the cache."""
 
-    model_config = ruled(
-        (
+    rules = (
+        Rule(
             "self.enabled || !has(self.caSecretName)",
-            "redis.tls.caSecretName has no effect: set redis.tls.enabled to true, or remove it",
-        )
+            "tls.caSecretName has no effect: set tls.enabled to true, or remove it",
+            holds=lambda tls: tls.enabled or tls.ca_secret_name is None,
+            field=".caSecretName",
+        ),
     )
 
     enabled: bool = False
@@ -59,9 +95,14 @@ class Redis(Model):
     mode: RedisMode = RedisMode.STANDALONE
     """How the servers behind the address are organised."""
     address: str = Field(
-        min_length=3,
+        min_length=1,
         max_length=259,
-        pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?:[0-9]{1,5}$",
+        pattern=ADDRESS_PATTERN,
+        json_schema_extra=matches(
+            ADDRESS_PATTERN,
+            "write address as host:port without a scheme or a password, such as "
+            "redis.shop.svc:6379; credentials belong in credentialsSecretRef",
+        ),
     )
     """`host:port` of the cache, as seen from the operator's pod."""
     database: int = Field(default=0, ge=0, le=1023)
@@ -88,7 +129,7 @@ class CacheBackendSpec(Model):
 
     redis: Redis
     """Where the cache is and how to speak to it."""
-    key_prefixes: list[KeyPrefix] = Field(min_length=1, max_length=64)
+    key_prefixes: list[KeyPrefix] = Field(min_length=1, max_length=64, json_schema_extra=as_set())
     """Prefixes, with their delimiter, outside which no key is ever touched, such as `user:`."""
     limits: Limits = Field(default_factory=Limits)
     """How hard the operator may work on this cache."""

@@ -27,6 +27,8 @@ class Release:
     __pydantic_config__: ClassVar[ConfigDict] = _CAMEL
     revision: str
     version: str
+    entry: str | None = None
+    """Value of the operator's own version entry in the template; None where it has none."""
     fingerprints: dict[str, str] = field(default_factory=dict)
 
 
@@ -117,8 +119,6 @@ class Attempt:
     """When promotion was decided; from here the target's own rolling update may run."""
     promoted_at: float | None = None
     """When every pod of the target ran the release; the roll-back window counts from here."""
-    accepted_at: float | None = None
-    """When the release became the stable one; its predecessor's keys are being removed."""
     abort: Abort | None = None
     is_restored: bool = False
     """True when, after a late abort, the stable template is back in the target."""

@@ -8,19 +8,44 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated, Final
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from cacherollout.api.backend import ObjectName
-from cacherollout.api.models import Model, keyed_by, ruled
-from cacherollout.api.scalars import Duration, Percent, PodCount
+from cacherollout.api.gates import Gates
+from cacherollout.api.models import Model, Rule, as_set, keyed_by, matches, validations
+from cacherollout.api.scalars import (
+    Duration,
+    PodCount,
+    compared,
+    resolve_count,
+)
 
 AUTO: Final = "Auto"
 ON_SCHEMA_CHANGE: Final = "OnSchemaChange"
 VERSION_PATTERN: Final = r"^(Auto|OnSchemaChange|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)$"
 LITERAL_PATTERN: Final = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
+ENV_PATTERN: Final = r"^([A-Z][A-Z0-9_]*_)?VERSION$"
+LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_LITERAL: Final = r"[^*?\[\]{}\\\s]"
+KEY_PATTERN: Final = (
+    rf"^{_LITERAL}{{3,}}\{{version\}}"
+    rf"[^A-Za-z0-9._\-*?\[\]{{}}\\\s]{_LITERAL}*(\{{id\}}|\{{\{{id\}}\}}){_LITERAL}*$"
+)
+"""Prefix, version, a delimiter that no version may hold, id; braces around `{id}` are a hash tag."""
+REPLAY_PATTERN: Final = (
+    r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/\{id\}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$"
+)
+METRICS_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$"
 
 CacheVersion = Annotated[
-    str, StringConstraints(min_length=1, max_length=32, pattern=LITERAL_PATTERN)
+    str,
+    StringConstraints(min_length=1, max_length=32, pattern=LITERAL_PATTERN),
+    Field(
+        json_schema_extra=matches(
+            LITERAL_PATTERN,
+            "write a version such as v1: lower-case letters, digits, '.', '_' and '-' inside",
+        )
+    ),
 ]
 FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
@@ -57,37 +82,72 @@ class Writes(StrEnum):
 class Family(Model):
     """One kind of cached value, and the keys it lives under."""
 
-    model_config = ruled(
-        (
-            (
-                "self.key.contains('{version}') && self.key.contains('{id}') && "
-                "self.key.indexOf('{version}') < self.key.indexOf('{id}')"
-            ),
-            "key must hold {version} and, after it, {id}, such as user:{version}:{id}",
-        ),
-        (
-            "!self.key.contains('{version}{id}')",
-            "key needs a delimiter between {version} and {id}, or v1 would match v10",
-        ),
-        (
+    rules = (
+        Rule(
             "self.warm != 'Replay' || has(self.replayPath)",
             "replayPath is missing: warm: Replay asks the canary pods for it, such as /users/{id}",
+            holds=lambda family: family.warm is not Warm.REPLAY or family.replay_path is not None,
+            field=".replayPath",
         ),
-        (
+        Rule(
             "!has(self.required) || self.codec == 'json'",
             "required needs codec: json, since only JSON values are looked into",
+            holds=lambda family: family.required is None or family.codec is Codec.JSON,
+            field=".required",
+        ),
+        compared(
+            "duration",
+            "0s",
+            "<",
+            "ttl",
+            "ttl must be above 0s: write the application's time to live, such as 5m",
+            field=".ttl",
         ),
     )
 
-    name: str = Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    name: str = Field(
+        min_length=1,
+        max_length=63,
+        pattern=LABEL_PATTERN,
+        json_schema_extra=matches(
+            LABEL_PATTERN,
+            "write a family's name in lower-case letters, digits and '-', such as user",
+        ),
+    )
     """Name of the family; the label `family` of the application's metrics."""
-    key: str = Field(min_length=14, max_length=128, pattern=r"^[^*?\[\]\\\s]+$")
+    key: str = Field(
+        min_length=1,
+        max_length=128,
+        pattern=KEY_PATTERN,
+        json_schema_extra=validations(
+            Rule(
+                r"self.matches(r'^[^{}]*\{version\}[^{}]*\{+id\}+[^{}]*$')",
+                "key must hold {version} once and, after it, {id} once, and no other braces, "
+                "such as user:{version}:{id}",
+            ),
+            Rule(
+                r"!self.matches(r'\{version\}[A-Za-z0-9._{-]')",
+                "key needs a delimiter such as ':' right after {version}, or v1 would match v10",
+            ),
+            Rule(
+                r"!self.matches(r'^[^{]{0,2}\{version\}')",
+                "key needs at least three characters before {version}, such as user:, and must "
+                "begin with one of the backend's keyPrefixes",
+            ),
+            Rule(
+                r"!self.matches(r'[*?\[\]\\\s]')",
+                "key may not hold spaces or the glob characters * ? [ ] and backslash",
+            ),
+        ),
+    )
     """Key template with `{version}` and `{id}`, such as `user:{version}:{id}`."""
     ttl: Duration = 300.0
     """The application's time to live for this family."""
     codec: Codec = Codec.JSON
     """How values are stored."""
-    required: list[FieldName] | None = Field(default=None, min_length=1, max_length=64)
+    required: list[FieldName] | None = Field(
+        default=None, min_length=1, max_length=64, json_schema_extra=as_set()
+    )
     """Fields that every stored value must carry."""
     schema_version: str | None = Field(default=None, min_length=1, max_length=64)
     """Any word that changes when the meaning of the values changes."""
@@ -95,9 +155,14 @@ class Family(Model):
     """How the new namespace is filled; a family whose schema changed is never copied."""
     replay_path: str | None = Field(
         default=None,
-        min_length=2,
+        min_length=1,
         max_length=256,
-        pattern=r"^/([A-Za-z0-9._~-]+|\{id\})(/([A-Za-z0-9._~-]+|\{id\}))*$",
+        pattern=REPLAY_PATTERN,
+        json_schema_extra=matches(
+            REPLAY_PATTERN,
+            "write replayPath as a path of the application with one {id}, such as /users/{id}: "
+            "no scheme, host, query, empty segment, '..' or encoded character",
+        ),
     )
     """Path on the application that reads one id through the cache, such as `/users/{id}`."""
     writes: Writes = Writes.INVALIDATE
@@ -121,31 +186,64 @@ class Target(Model):
 
     name: ObjectName
     """Name of a Deployment of the same namespace."""
-    container: str | None = Field(default=None, min_length=1, max_length=63)
+    container: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=63,
+        pattern=LABEL_PATTERN,
+        json_schema_extra=matches(
+            LABEL_PATTERN, "write the name of a container of the target, such as api"
+        ),
+    )
     """Container that reads the cache version; needed only where there are several."""
 
 
 class Cache(Model):
     """The cache of the target and how a new version of it comes to be."""
 
-    model_config = ruled(
-        (
+    rules = (
+        Rule(
             "self.families.all(f, self.families.exists_one(g, g.key == f.key))",
             "families must not share a key template; give each its own",
+            holds=lambda cache: (
+                len({family.key for family in cache.families}) == len(cache.families)
+            ),
+            field=".families",
         ),
     )
 
     backend_ref: Reference
     """The CacheBackend of the same namespace that holds the keys."""
-    version: str = Field(default=AUTO, min_length=1, max_length=32, pattern=VERSION_PATTERN)
+    version: str = Field(
+        default=AUTO,
+        min_length=1,
+        max_length=32,
+        pattern=VERSION_PATTERN,
+        json_schema_extra=validations(
+            Rule(
+                f"self.matches(r'{VERSION_PATTERN}')",
+                "write Auto, OnSchemaChange, or a version such as v3: lower-case letters, digits, "
+                "and '.', '_' and '-' inside",
+            ),
+            Rule(
+                "!(self in ['auto', 'onschemachange'])",
+                "write Auto or OnSchemaChange with capitals; as a version of its own it is refused",
+            ),
+        ),
+    )
     """`Auto` allots the next number; `OnSchemaChange` only when a family changed; or a literal."""
     initial_version: CacheVersion = "v1"
     """The version that running pods use when their template does not say."""
     env: str = Field(
         default="CACHE_VERSION",
-        min_length=7,
+        min_length=1,
         max_length=63,
-        pattern=r"^([A-Z][A-Z0-9_]*_)?VERSION$",
+        pattern=ENV_PATTERN,
+        json_schema_extra=matches(
+            ENV_PATTERN,
+            "write env in capitals and ending in VERSION, such as CACHE_VERSION; no other "
+            "variable may be written",
+        ),
     )
     """Environment variable that tells the application its cache version."""
     families: list[Family] = Field(min_length=1, max_length=32, json_schema_extra=keyed_by("name"))
@@ -155,136 +253,61 @@ class Cache(Model):
 class Canary(Model):
     """How large the judged part may be."""
 
+    rules = (
+        Rule(
+            # Shares are compared in Python only: the API server takes such text for unbounded
+            # and finds any comparison of two of them too dear.
+            "type(self.replicas) != int || type(self.maxReplicas) != int || "
+            "int(self.replicas) <= int(self.maxReplicas)",
+            "canary.maxReplicas must be at least canary.replicas",
+            holds=lambda canary: (
+                isinstance(canary.replicas, int) is not isinstance(canary.max_replicas, int)
+                or resolve_count(canary.replicas, 100) <= resolve_count(canary.max_replicas, 100)
+            ),
+            field=".maxReplicas",
+        ),
+    )
+
     replicas: PodCount = "10%"
     """Canary pods that are admitted first, as a number or a share of the stable ones."""
     max_replicas: PodCount = "50%"
     """Canary pods that may be admitted before promotion."""
 
 
-class HitRateGate(Model):
-    """Share of lookups that the cache answers; compared with what a healthy version would show."""
-
-    model_config = ruled(
-        (
-            (
-                "double(self.alert.substring(0, self.alert.size() - 1)) < "
-                "double(self.target.substring(0, self.target.size() - 1))"
-            ),
-            "cacheHitRate.alert must be below cacheHitRate.target, such as 50% and 80%",
-        )
-    )
-
-    target: Percent = 0.80
-    """A healthy version answers at least this share from the cache."""
-    alert: Percent = 0.50
-    """A version that answers only this share is certainly broken."""
-
-
-def _rising(gate: str) -> ConfigDict:
-    return ruled(
-        (
-            (
-                "double(self.alert.substring(0, self.alert.size() - 1)) > "
-                "double(self.target.substring(0, self.target.size() - 1))"
-            ),
-            f"{gate}.alert must be above {gate}.target, such as 1% and 0.1%",
-        ),
-        (
-            "double(self.target.substring(0, self.target.size() - 1)) > 0.0",
-            f"{gate}.target must be above 0%: a target of nothing can never be proved",
-        ),
-    )
-
-
-class CacheErrorGate(Model):
-    """Failed cache operations ÷ cache operations; undecodable and incomplete values count."""
-
-    model_config = _rising("cacheErrorRate")
-
-    target: Percent = 0.001
-    """A healthy version fails at most this share."""
-    alert: Percent = 0.01
-    """A version that fails this share is certainly broken."""
-
-
-class HttpErrorGate(Model):
-    """Requests answered with a 5xx status ÷ requests."""
-
-    model_config = _rising("httpErrorRate")
-
-    target: Percent = 0.001
-    """A healthy version fails at most this share."""
-    alert: Percent = 0.01
-    """A version that fails this share is certainly broken."""
-
-
-class LatencyGate(Model):
-    """Time of one cache operation, judged at its 95th percentile."""
-
-    model_config = ruled(
-        (
-            "duration(self.alert) > duration(self.p95)",
-            "cacheLatency.alert must be above cacheLatency.p95, such as 50ms and 10ms",
-        ),
-        ("duration(self.p95) > duration('0s')", "cacheLatency.p95 must be above 0ms"),
-    )
-
-    p95: Duration = 0.010
-    """A healthy version answers 95 % of its cache operations within this time."""
-    alert: Duration = 0.050
-    """A version whose 95th percentile reaches this is certainly broken."""
-
-
-class MemoryGate(Model):
-    """Used memory ÷ maxmemory of the cache; shared by both versions, so it holds, never blames."""
-
-    model_config = ruled(
-        (
-            (
-                "double(self.alert.substring(0, self.alert.size() - 1)) > "
-                "double(self.target.substring(0, self.target.size() - 1))"
-            ),
-            "redisMemory.alert must be above redisMemory.target, such as 90% and 80%",
-        )
-    )
-
-    target: Percent = 0.80
-    """Filling stops here."""
-    alert: Percent = 0.90
-    """The rollout stops here and gives the new version's keys back."""
-
-
-class IntegrityGate(Model):
-    """Stored values of the new version decode and carry their required fields."""
-
-    sample: int = Field(default=200, ge=1, le=10_000)
-    """Values read from each family at a time."""
-
-
-class Gates(Model):
-    """What the canary is judged by; every gate has a default and none needs to be written."""
-
-    cache_hit_rate: HitRateGate = Field(default_factory=HitRateGate)
-    """Share of lookups that the cache answers."""
-    cache_error_rate: CacheErrorGate = Field(default_factory=CacheErrorGate)
-    """Failed cache operations."""
-    cache_latency: LatencyGate = Field(default_factory=LatencyGate)
-    """Time of one cache operation."""
-    http_error_rate: HttpErrorGate = Field(default_factory=HttpErrorGate)
-    """Failed requests."""
-    redis_memory: MemoryGate = Field(default_factory=MemoryGate)
-    """Memory of the cache."""
-    integrity: IntegrityGate = Field(default_factory=IntegrityGate)
-    """Stored values."""
-
-
 class Metrics(Model):
     """Where the target's pods expose their counters."""
+
+    rules = (
+        compared(
+            "duration",
+            "1s",
+            "<=",
+            "interval",
+            "metrics.interval must be at least 1s, such as 5s",
+            field=".interval",
+        ),
+        compared(
+            "duration",
+            "interval",
+            "<=",
+            "1m",
+            "metrics.interval must be at most 1m, such as 5s",
+            field=".interval",
+        ),
+    )
 
     port: int | None = Field(default=None, ge=1, le=65535)
     """Port of the metrics; the container's first declared port where absent."""
     path: str = Field(
-        default="/metrics", min_length=1, max_length=256, pattern=r"^/[A-Za-z0-9._~/-]*$"
+        default="/metrics",
+        min_length=1,
+        max_length=256,
+        pattern=METRICS_PATTERN,
+        json_schema_extra=matches(
+            METRICS_PATTERN,
+            "write metrics.path as a plain path such as /metrics: no scheme, host, query, empty "
+            "segment or '..'",
+        ),
     )
     """Path of the metrics."""
     interval: Duration = 5.0
@@ -301,21 +324,27 @@ class OriginLoad(Model):
 class CacheRolloutSpec(Model):
     """A Deployment under the hold, its cache, and how a release of both is judged."""
 
-    model_config = ruled(
-        (
+    rules = (
+        Rule(
             "self.targetRef.name == oldSelf.targetRef.name",
             "targetRef.name cannot change: delete this CacheRollout and create another",
+            field=".targetRef.name",
         ),
-        (
-            "duration(self.soak) <= duration(self.deadline)",
+        compared(
+            "duration",
+            "soak",
+            "<=",
+            "deadline",
             "deadline must be at least as long as soak, or no release could ever pass",
+            field=".deadline",
         ),
-        (
-            (
-                "duration(self.metrics.interval) >= duration('1s') && "
-                "duration(self.metrics.interval) <= duration('60s')"
-            ),
-            "metrics.interval must lie between 1s and 60s",
+        compared(
+            "duration",
+            "0s",
+            "<",
+            "deadline",
+            "deadline must be above 0s, such as 20m",
+            field=".deadline",
         ),
     )
 

@@ -16,27 +16,27 @@ from cacherollout.api.scalars import (
     format_percent,
 )
 
-_KEPT: Final = frozenset(
-    {
-        "additionalProperties",
-        "default",
-        "description",
-        "enum",
-        "exclusiveMaximum",
-        "exclusiveMinimum",
-        "items",
-        "maxItems",
-        "maxLength",
-        "maximum",
-        "minItems",
-        "minLength",
-        "minimum",
-        "pattern",
-        "properties",
-        "required",
-        "type",
-    }
+_KEPT: Final = (
+    "description",
+    "type",
+    "default",
+    "enum",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "exclusiveMinimum",
+    "maximum",
+    "exclusiveMaximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "required",
+    "properties",
+    "additionalProperties",
+    "items",
 )
+"""What a structural schema may hold of a JSON schema, in the order in which people read it."""
 _SPELLED: Final[Mapping[str, Callable[[float], str]]] = {
     DURATION_PATTERN: format_duration,
     PERCENT_PATTERN: format_percent,
@@ -73,7 +73,8 @@ def _walk(node: Schema, defs: Mapping[str, Schema], path: str, seen: tuple[str, 
         node["default"] = _SPELLED[node["pattern"]](node["default"])
     if "type" not in node and not node.get("x-kubernetes-int-or-string"):
         raise ValueError(f"{path}: no type")
-    return {key: node[key] for key in node if key in _KEPT or key.startswith("x-kubernetes-")}
+    extensions = [key for key in sorted(node) if key.startswith("x-kubernetes-")]
+    return {key: node[key] for key in (*_KEPT, *extensions) if key in node}
 
 
 def _walk_object(
@@ -95,18 +96,21 @@ def _walk_object(
 
 
 def _default_of_parts(node: Schema) -> None:
-    """Emit `default: {}` for optional parts, since nested defaults need a present parent."""
+    """Give optional parts a default, since nested ones need a parent that is present.
+
+    It is spelled out, because the API server holds a default against the rules as it stands.
+    """
     required = node.get("required", [])
     for name, child in node["properties"].items():
         is_part = child.get("type") == "object" and "properties" in child
-        if is_part and name not in required and _is_complete_by_default(child):
-            child["default"] = {}
-
-
-def _is_complete_by_default(node: Schema) -> bool:
-    return not node.get("required") and any(
-        "default" in child for child in node["properties"].values()
-    )
+        if is_part and name not in required and not child.get("required"):
+            defaults = {
+                key: part["default"]
+                for key, part in child["properties"].items()
+                if "default" in part
+            }
+            if defaults:
+                child["default"] = defaults
 
 
 def _without_null(node: Schema, path: str) -> Schema:
