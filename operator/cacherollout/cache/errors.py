@@ -1,0 +1,94 @@
+"""What can go wrong between the engine and a Redis server, as types.
+
+Callers decide by type alone: wait (`UnreachableError`, `NotReadyError`, `ReadOnlyError`), ask for
+other credentials (`RefusedError`), make room (`OutOfMemoryError`, `HeadroomError`), or fix what was
+declared (`TemplateError`). No message carries a credential or a stored value: of a server's own
+words only its error code and a bounded, argument-free rest are repeated.
+"""
+
+from typing import Final
+
+_MAX_TEXT: Final = 256
+
+
+class CacheError(Exception):
+    """Anything the engine raises on purpose."""
+
+
+class TemplateError(CacheError):
+    """A key template, version or family declaration is not usable; the message says how to fix it."""
+
+
+class HeadroomError(CacheError):
+    """The server lacks the memory for what was asked; nothing (more) was written."""
+
+
+class UnreachableError(CacheError):
+    """No answer: refused, reset, closed, not resolvable, or a TLS handshake that failed."""
+
+
+class UnansweredError(UnreachableError):
+    """The server accepted a request and did not answer within the timeout."""
+
+
+class ServerError(CacheError):
+    """The server answered with an error."""
+
+
+class CommandError(ServerError):
+    """The server refused one command for a reason that waiting will not cure."""
+
+
+class WrongTypeError(CommandError):
+    """A key holds another type than the command expects; returned in place of its reply."""
+
+
+class RefusedError(ServerError):
+    """Authentication failed or the ACL user lacks a right; permanent until credentials change."""
+
+
+class NotReadyError(ServerError):
+    """The server asks for patience: LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, MISCONF."""
+
+
+class ReadOnlyError(ServerError):
+    """The server is a replica; the primary is elsewhere, perhaps since a moment ago."""
+
+
+class OutOfMemoryError(ServerError):
+    """The server is at `maxmemory` and may not evict (OOM)."""
+
+
+class MovedError(ServerError):
+    """A cluster node says that the slot lives elsewhere (MOVED or ASK)."""
+
+
+TRANSIENT: Final = (UnreachableError, NotReadyError, ReadOnlyError)
+"""What an operation waits out, within its patience, before it gives up."""
+
+_BY_CODE: Final[dict[str, type[ServerError]]] = {
+    "NOAUTH": RefusedError,
+    "WRONGPASS": RefusedError,
+    "NOPERM": RefusedError,
+    "LOADING": NotReadyError,
+    "BUSY": NotReadyError,
+    "MASTERDOWN": NotReadyError,
+    "CLUSTERDOWN": NotReadyError,
+    "TRYAGAIN": NotReadyError,
+    "MISCONF": NotReadyError,
+    "READONLY": ReadOnlyError,
+    "OOM": OutOfMemoryError,
+    "MOVED": MovedError,
+    "ASK": MovedError,
+    "WRONGTYPE": WrongTypeError,
+}
+
+
+def from_reply(text: str) -> ServerError:
+    """Translate the text of a RESP error into its type.
+
+    Servers echo the arguments of commands they do not know ("…, with args beginning with: …"),
+    which is how passwords reach logs; that part is dropped.
+    """
+    said = text.partition(", with args")[0][:_MAX_TEXT]
+    return _BY_CODE.get(text.partition(" ")[0], CommandError)(said)

@@ -1,0 +1,156 @@
+"""Survey: how many keys and bytes each version of each family holds, and how full the server is."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from cacherollout.cache.facts import Memory, ServerFacts
+from cacherollout.cache.keys import Family, Match, Scope
+from cacherollout.cache.limits import Limits
+from cacherollout.cache.servers import Server
+from cacherollout.cache.sweeps import Feed, SampleFeed, ScanFeed, Steps, Sweep
+
+_WEIGH_FIRST: Final = 200
+_WEIGH_EVERY: Final = 16
+"""MEMORY USAGE costs 9 µs a key: weigh the first few of a namespace, then one in sixteen."""
+
+_Namespace = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSurvey:
+    """One version of one family.
+
+    Attributes:
+        family: Its name.
+        version: Its version.
+        keys: How many keys; a few may be counted twice while the server resizes its table.
+        bytes: What they take in memory, estimated from those weighed.
+        keys_without_ttl: How many never expire.
+        weighed: How many the estimate rests on.
+
+    """
+
+    family: str
+    version: str
+    keys: int
+    bytes: int
+    keys_without_ttl: int
+    weighed: int
+
+    @property
+    def bytes_per_key(self) -> float:
+        """Mean size; 0 when nothing was weighed."""
+        return self.bytes / self.keys if self.keys else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyReport:
+    """Every version of every family asked for, empty ones included, and the server's memory."""
+
+    namespaces: tuple[NamespaceSurvey, ...]
+    memory: Memory
+
+    def of(self, family: str, version: str) -> NamespaceSurvey:
+        """One namespace; KeyError if it was not asked for."""
+        for namespace in self.namespaces:
+            if (namespace.family, namespace.version) == (family, version):
+                return namespace
+        raise KeyError((family, version))
+
+
+@dataclass(slots=True)
+class _Tally:
+    keys: Counter[_Namespace] = field(default_factory=Counter)
+    immortal: Counter[_Namespace] = field(default_factory=Counter)
+    weighed: Counter[_Namespace] = field(default_factory=Counter)
+    weight: Counter[_Namespace] = field(default_factory=Counter)
+    memories: list[Memory] = field(default_factory=list)
+
+
+class Survey(Sweep[_Tally, SurveyReport]):
+    """Count and weigh namespaces. Reads only.
+
+    Costs about 2 µs of server time a key in scope and 0.7 µs for every other key. With
+    `examine_at_most` it looks at that many keys, from a random place, and extrapolates.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        families: Sequence[Family],
+        versions: Sequence[str],
+        limits: Limits | None = None,
+        *,
+        examine_at_most: int | None = None,
+    ) -> None:
+        scope = Scope(tuple(families), tuple(versions))
+        super().__init__(server, scope, limits or Limits(), _Tally())
+        self._examine_at_most = examine_at_most
+
+    def _feed(self) -> Feed:
+        if self._examine_at_most is None:
+            return ScanFeed(self._scope.pattern)
+        return SampleFeed(self._scope.pattern)
+
+    def _steps(self, matches: Sequence[Match]) -> Steps:
+        if not matches:
+            return
+        tally = self._tally
+        to_weigh = []
+        for index, match in enumerate(matches):
+            place = tally.keys[match.family.name, match.version] + index
+            if place < _WEIGH_FIRST or place % _WEIGH_EVERY == 0:
+                to_weigh.append(match)
+        replies = yield [
+            *[(b"PTTL", match.key) for match in matches],
+            *[(b"MEMORY", b"USAGE", match.key) for match in to_weigh],
+        ]
+        for match, ttl in zip(matches, replies, strict=False):
+            tally.keys[match.family.name, match.version] += 1
+            tally.immortal[match.family.name, match.version] += ttl == -1
+        for match, weight in zip(to_weigh, replies[len(matches) :], strict=True):
+            if weight is not None:  # it may have expired meanwhile
+                tally.weighed[match.family.name, match.version] += 1
+                tally.weight[match.family.name, match.version] += weight
+
+    def _arrive(self, facts: ServerFacts) -> None:
+        self._tally.memories.append(facts.memory)
+
+    def _has_enough(self) -> bool:
+        return self._examine_at_most is not None and self._meter.examined >= self._examine_at_most
+
+    def _report(self) -> SurveyReport:
+        tally = self._tally
+        scale = 1.0
+        if self._examine_at_most is not None and self._meter.examined:
+            scale = max(1.0, self._meter.keyspace / self._meter.examined)
+        return SurveyReport(
+            namespaces=tuple(
+                NamespaceSurvey(
+                    family=family.name,
+                    version=version,
+                    keys=round(tally.keys[name] * scale),
+                    bytes=round(
+                        scale * tally.keys[name] * tally.weight[name] / max(1, tally.weighed[name])
+                    ),
+                    keys_without_ttl=round(tally.immortal[name] * scale),
+                    weighed=tally.weighed[name],
+                )
+                for family in self._scope.families
+                for version in self._scope.versions
+                for name in [(family.name, version)]
+            ),
+            memory=sum_memories(tally.memories),
+        )
+
+
+def sum_memories(memories: Sequence[Memory]) -> Memory:
+    """Add up several primaries: unlimited if one is, and evicting if one is."""
+    limits = [memory.limit_bytes for memory in memories]
+    return Memory(
+        used_bytes=sum(memory.used_bytes for memory in memories),
+        limit_bytes=None if None in limits else sum(limit or 0 for limit in limits),
+        policy=next((m.policy for m in memories if m.may_evict), memories[0].policy),
+    )
