@@ -144,12 +144,12 @@ class DropSnapshots:
 class ApplyTarget:
     """Own exactly the hold and the version entry of the target (server-side apply).
 
-    `version` None leaves the env entry to whoever has it. `resource_version` makes the write fail
-    where somebody changed the target since it was read.
+    `entry` is the value of the version entry; None leaves it to whoever has it. `resource_version`
+    makes the write fail where somebody changed the target since it was read.
     """
 
     is_paused: bool
-    version: str | None
+    entry: str | None
     resource_version: str
     is_promotion: bool = False
 
@@ -161,9 +161,14 @@ class ApplyTarget:
 
 @dataclass(frozen=True, slots=True)
 class RestoreTarget:
-    """Put a kept template back into the target and its fields back to their owners."""
+    """Put a kept template back into the target and its fields back to their owners.
+
+    `entry` is the version entry that the operator itself must have in the restored template; None:
+    the template carries none of ours, whatever it carried when it was kept.
+    """
 
     revision: str
+    entry: str | None
     is_paused: bool
     resource_version: str
     is_irreversible: ClassVar[bool] = True

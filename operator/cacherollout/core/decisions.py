@@ -1,10 +1,11 @@
 """The result of one pass of the core: the new ledger, what to do, and what to say."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cacherollout.api.ledger import Ledger
 from cacherollout.api.reasons import Phase, Reason
 from cacherollout.core.actions import Action
+from cacherollout.core.gates import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,4 +32,6 @@ class Decision:
     """What will happen next, for people."""
     is_stalled: bool = False
     """Only a person can help."""
-    says: tuple[Say, ...] = field(default_factory=tuple)
+    says: tuple[Say, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What every gate found, for people."""

@@ -37,6 +37,8 @@ class TargetFacts:
     """Cache version in the template, whoever wrote it."""
     container: str
     """Container that carries the version."""
+    is_owned: bool = False
+    """True where a field of it still has our field manager as an owner."""
     is_restart: bool = False
     """True when the template differs from its newest ReplicaSet by a restart mark only."""
     updated: int = 0

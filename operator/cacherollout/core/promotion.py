@@ -1,0 +1,185 @@
+"""From the decision to promote to the end of the roll-back window."""
+
+from cacherollout.api.ledger import Abort
+from cacherollout.api.reasons import Phase, Reason
+from cacherollout.core import rollback
+from cacherollout.core.actions import (
+    Action,
+    ApplyTarget,
+    DeleteCanary,
+    KeepWork,
+    RunWorks,
+    Work,
+)
+from cacherollout.core.counting import origin_ratio
+from cacherollout.core.decisions import Decision
+from cacherollout.core.gates import Verdict
+from cacherollout.core.idling import retire_works
+from cacherollout.core.judging import worst
+from cacherollout.core.passes import SOON, Pass
+from cacherollout.core.ramp import may_roll
+from cacherollout.core.trial import blocking
+from cacherollout.core.versions import is_same, wanted_release
+from cacherollout.core.warmup import warm_works
+
+
+def promote(here: Pass) -> Decision:
+    """Let the target's own rolling update run, as fast as the origin can bear."""
+    attempt, target = here.attempt, here.target
+    if target.revision != attempt.release.revision:
+        return _abort(
+            here, Reason.SUPERSEDED, "another release arrived during promotion", rejected=False
+        )
+    bad = worst(here.findings)
+    if bad.verdict is Verdict.FAIL:
+        return _abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
+    if target.is_complete and _runs(here, attempt.release.version):
+        return _promoted(here)
+    if here.now - (attempt.promote_at or here.now) > here.spec.deadline:
+        return _abort(
+            here,
+            Reason.DEADLINE_EXCEEDED,
+            f"{target.updated_ready} of {target.replicas} pods were promoted within the deadline "
+            f"of {here.spec.deadline:g} s",
+        )
+    return _roll(here)
+
+
+def observe(here: Pass) -> Decision:
+    """Keep judging, and the old version warm, until the window is over."""
+    attempt, target = here.attempt, here.target
+    wanted = wanted_release(here.spec, here.stable, target)
+    if wanted is None:
+        return _abort(here, Reason.SUPERSEDED, "the stable release was asked for", rejected=False)
+    if not is_same(wanted, attempt.release):
+        return _accept(here, " The next release arrived, which ended its roll-back window.")
+    bad = worst(here.findings)
+    if bad.verdict is Verdict.FAIL:
+        return _abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
+    end = (attempt.promoted_at or here.now) + here.spec.rollback_window
+    blocked = blocking(here, bad)
+    if here.now >= end and (blocked is None or here.now >= end + here.spec.deadline):
+        return _accept(here, "")
+    works = _window_works(here)
+    left = max(0.0, end - here.now)
+    message = (
+        f"{attempt.release.version} serves everybody; {here.stable.version} stays warm for a "
+        "roll-back."
+    )
+    if blocked is not None:
+        message = f"{message} {blocked[1]}"
+    return here.decide(
+        Phase.OBSERVING,
+        blocked[0] if blocked else Reason.OBSERVING,
+        message,
+        *_rehold(here),
+        *_drop_canary(here),
+        RunWorks((*works, *retire_works(here.ledger))),
+        requeue_seconds=min(here.pace_seconds, max(left, 1.0)),
+        next_=f"{here.stable.version} is retired in {left:.0f} s",
+    )
+
+
+def _roll(here: Pass) -> Decision:
+    attempt, target = here.attempt, here.target
+    is_blocked = blocking(here, worst(here.findings)) if here.findings else None
+    may = may_roll(here.spec, attempt) and is_blocked is None
+    ratio = origin_ratio(attempt)
+    load = f"origin at {ratio:.2f}× of {here.spec.budget():g}×" if ratio is not None else ""
+    if may == attempt.is_paced:
+        here = here.with_attempt(is_paced=not may)
+        if not may and is_blocked is None:
+            here = here.saying(
+                Reason.PROMOTION_PACED, f"The rolling update waits for the database: {load}."
+            )
+    entry = attempt.release.entry
+    is_rolling = not target.is_paused and _runs(here, attempt.release.version)
+    actions: tuple[Action, ...] = ()
+    if may != is_rolling:
+        actions = (ApplyTarget(not may, entry, target.resource_version, is_promotion=may),)
+    why = is_blocked[1] if is_blocked else load
+    words = "goes on" if may else "waits"
+    reason = is_blocked[0] if is_blocked else Reason.ORIGIN_BUSY
+    return here.decide(
+        Phase.PROMOTING,
+        Reason.PROMOTION_STARTED if may else reason,
+        f"{target.updated_ready} of {target.replicas} pods run {attempt.release.version}; the "
+        f"rolling update {words}{why and f' ({why.rstrip(chr(46))})'}.",
+        *actions,
+        RunWorks((*_window_works(here), *retire_works(here.ledger))),
+        requeue_seconds=min(here.pace_seconds, 2.0),
+    )
+
+
+def _promoted(here: Pass) -> Decision:
+    attempt, target = here.attempt, here.target
+    here = here.with_attempt(promoted_at=round(here.now, 3), is_paced=False).saying(
+        Reason.PROMOTED,
+        f"All {target.replicas} pods run {attempt.release.version}; {here.stable.version} stays "
+        f"warm for {here.spec.rollback_window:g} s.",
+    )
+    return here.decide(
+        Phase.OBSERVING,
+        Reason.PROMOTED,
+        f"All {target.replicas} pods run {attempt.release.version}.",
+        ApplyTarget(True, attempt.release.entry, target.resource_version),
+        *_drop_canary(here),
+        RunWorks((*_window_works(here), *retire_works(here.ledger))),
+        requeue_seconds=SOON,
+    )
+
+
+def _accept(here: Pass, note: str) -> Decision:
+    """The release is the stable one from here on; its predecessor will not serve again."""
+    attempt, before = here.attempt, here.stable
+    release = attempt.release
+    took = here.now - attempt.started_at
+    sentence = f"Promoted {release.version} in {took:.0f} s, window included.{note}"
+    retiring = here.ledger.retiring
+    if before.version != release.version:
+        retiring = (*retiring, before.version)
+    here = here.with_ledger(stable=release, attempt=None, retiring=retiring, succeeded=sentence)
+    if before.version == release.version:
+        here = here.saying(Reason.SUCCEEDED, sentence)
+    return here.decide(
+        Phase.RETIRING if retiring else Phase.SUCCEEDED,
+        Reason.SUCCEEDED,
+        sentence,
+        *_rehold(here, release.entry),
+        requeue_seconds=SOON,
+    )
+
+
+def _window_works(here: Pass) -> tuple[Work, ...]:
+    """Works from promotion to the window's end: coherence both ways, and the old TTLs."""
+    works = warm_works(here.spec, here.attempt, here.stable, is_warming=False)
+    if not works:
+        return works
+    start = here.attempt.promoted_at or here.now
+    until = start + here.spec.rollback_window + here.spec.deadline
+    return (*works, KeepWork(here.stable.version, until=round(until)))
+
+
+def _rehold(here: Pass, entry: str | None = None) -> tuple[ApplyTarget, ...]:
+    target = here.target
+    if target.is_paused:
+        return ()
+    mine = entry if here.ledger.attempt is None else here.attempt.release.entry
+    return (ApplyTarget(True, mine, target.resource_version),)
+
+
+def _drop_canary(here: Pass) -> tuple[DeleteCanary, ...]:
+    canary = here.observed.canary
+    if canary is None or not canary.is_ours or canary.is_terminating:
+        return ()
+    return (DeleteCanary(canary.uid),)
+
+
+def _runs(here: Pass, version: str) -> bool:
+    """Whether the target's template already asks for this version."""
+    return (here.target.running_version or here.spec.cache.initial_version) == version
+
+
+def _abort(here: Pass, reason: Reason, message: str, *, rejected: bool = True) -> Decision:
+    here = here.with_attempt(abort=Abort(reason, message, round(here.now, 3), is_rejected=rejected))
+    return rollback.undo(here)
