@@ -6,11 +6,14 @@ Python for objects that were stored before the rule existed.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Final, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationInfo, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
+
+WITHOUT_RULES: Final = {"rules": "ignored"}
+"""Validation context that reads each field but skips the rules, as when only undoing is left."""
 
 
 class Rule(NamedTuple):
@@ -48,7 +51,9 @@ class Model(BaseModel):
         return schema
 
     @model_validator(mode="after")
-    def _keeps_its_rules(self) -> Self:
+    def _keeps_its_rules(self, info: ValidationInfo) -> Self:
+        if info.context is WITHOUT_RULES:
+            return self
         for rule in self.rules:
             if rule.holds is not None and not rule.holds(self):
                 raise ValueError(rule.message)
