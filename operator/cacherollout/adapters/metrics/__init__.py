@@ -1,0 +1,1 @@
+"""Counters of the pods, scraped straight from them: no metrics server needs to be installed."""
