@@ -59,7 +59,7 @@ def pip_file(settings: dict[str, str]) -> str:
 
 def uv_file(settings: dict[str, str]) -> str:
     """What uv needs to know of the same registries: the machine's authorities and index."""
-    lines = ["native-tls = true"]
+    lines = ["system-certs = true"]
     if "index-url" in settings:
         lines += ["[[index]]", f'url = "{settings["index-url"]}"', "default = true"]
     return "\n".join((*lines, ""))
