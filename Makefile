@@ -8,10 +8,51 @@ UV := .tools/bin/uv
 RUN := $(UV) run --frozen --quiet
 
 ##@ Everyday
-.PHONY: help tools lint verify
+.PHONY: help demo demo-plain demo-down test lint format
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: tools cluster-up ## Show a good release promoted and a broken one undone, on a real cluster
+	@$(RUN) python examples/demo
+
+demo-plain: tools cluster-up ## Show the same release as a plain rolling update, for comparison
+	@$(RUN) python examples/demo --plain
+
+demo-down: cluster-down ## Remove everything that the demo made
+
+test: tools lint verify cluster-up ## Run every ring of tests and print one summary
+	@$(RUN) python tests/rings.py
+
+lint: tools ## Check style, types and layers
+	@$(RUN) ruff check && $(RUN) ruff format --check && $(RUN) mypy && $(RUN) lint-imports
+
+format: tools ## Format the code
+	@$(RUN) ruff check --fix --quiet; $(RUN) ruff format
+
+##@ Rings of tests
+.PHONY: unit scenario example contract e2e
+unit scenario: tools ## Run one ring without a cluster
+	@$(RUN) python tests/rings.py $@
+
+example contract e2e: tools cluster-up ## Run one ring on the real cluster
+	@$(RUN) python tests/rings.py $@
+
+##@ Cluster
+.PHONY: cluster-tools cluster-up cluster-down cluster-status
+cluster-tools: ## Install or build what a cluster and the tests need
+	@python3 -m cluster tools
+
+cluster-up: cluster-tools ## Make the cluster and bring the images into it
+	@python3 -m cluster up && python3 -m cluster load-images
+
+cluster-down: ## Remove the cluster without a trace
+	@python3 -m cluster down
+
+cluster-status: ## Say whether the cluster is healthy
+	@python3 -m cluster status
+
+##@ Tools
+.PHONY: tools
 tools: $(UV) ## Install uv and the project's Python environment under .tools and .venv
 
 $(UV):
