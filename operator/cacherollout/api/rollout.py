@@ -317,7 +317,15 @@ class Metrics(Model):
 class OriginLoad(Model):
     """What the rollout may cost the database behind the cache."""
 
-    budget: float | None = Field(default=None, ge=1.05, le=10)
+    budget: float | None = Field(
+        default=None,
+        ge=1.05,
+        le=10,
+        json_schema_extra=validations(
+            # The API server cuts a fractional minimum where the number itself is whole.
+            Rule("self >= 1.05", "write a budget from 1.05 to 10, such as 1.5")
+        ),
+    )
     """Allowed load ÷ load before the release. Absent: 1.5 when every family is copied, else 2."""
 
 

@@ -9,7 +9,6 @@ import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
-from pydantic.alias_generators import to_snake
 
 from cacherollout.api.models import Rule, matches, validations
 
@@ -88,7 +87,7 @@ def compared(
     *,
     field: str,
 ) -> Rule:
-    """A rule between two fields, or a field and a constant such as `0s`; names as in the resource.
+    """A rule between two fields of one word each, or a field and a constant such as `0s`.
 
     Malformed text passes: its own field reports it.
     """
@@ -103,7 +102,7 @@ def compared(
 
     def in_python(model: Any, side: str) -> float:
         if side in names:
-            return float(getattr(model, to_snake(side)))
+            return float(getattr(model, side))
         return parse_duration(side) if unit == "duration" else parse_percent(side)
 
     return Rule(
