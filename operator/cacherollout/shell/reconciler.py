@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from cacherollout.api.names import Key
 from cacherollout.api.reasons import Phase
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.actions import Action, RetireWork, RunWorks
+from cacherollout.core.decide import needs_measurement
 from cacherollout.core.decisions import Decision, Say
 from cacherollout.core.facts import Observed
 from cacherollout.ports.cache import Caches
@@ -59,30 +60,12 @@ class Watcher(Protocol):
         ...
 
 
-class Decide(Protocol):
-    """The core: what follows from what is known; see core.decide."""
-
-    def __call__(
-        self, spec: CacheRolloutSpec, ledger: Ledger, observed: Observed, now: float
-    ) -> Decision:
-        """The decision; the same for the same arguments."""
-        ...
-
-
-class Report(Protocol):
-    """The status that says a decision; see core.conditions."""
-
-    def __call__(  # noqa: PLR0917 - everything that is known enters the status
-        self,
-        spec: CacheRolloutSpec,
-        decision: Decision,
-        observed: Observed,
-        previous_status: dict[str, Any],
-        now: float,
-        generation: int,
-    ) -> dict[str, Any]:
-        """The whole status, the ledger in it."""
-        ...
+Decide = Callable[[CacheRolloutSpec, Ledger, Observed, float], Decision]
+"""The core: what follows from what is known at a moment; see core.decide."""
+Report = Callable[
+    [CacheRolloutSpec, Decision, Observed, Mapping[str, Any], float, int], dict[str, Any]
+]
+"""The whole status that says a decision, from the previous one, the moment and the generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,15 +174,27 @@ class Reconciler:
     async def _look(
         self, rollout: RolloutObject, spec: CacheRolloutSpec, ledger: Ledger
     ) -> tuple[Observed, Decision]:
+        """Observe as much as the decision needs, and decide."""
         observed = await self._world.workloads.observe(rollout, spec)
-        if needs_cache(ledger):
-            cache = await self._world.caches.observe(rollout.key, spec)
-            observed = dataclasses.replace(observed, cache=cache)
-        if needs_measurements(ledger):
+        if needs_measurement(ledger):
             pods = tuple(pod for pod in observed.pods if not pod.is_terminating)
             measurement = await self._world.metrics.measure(rollout.key, spec, pods)
             observed = dataclasses.replace(observed, measurement=measurement)
-        return observed, self._decide(spec, ledger, observed, self._clock())
+        is_cache_seen = has_cache_business(ledger)
+        if is_cache_seen:
+            observed = await self._with_cache(rollout, spec, observed)
+        decision = self._decide(spec, ledger, observed, self._clock())
+        if decision.ledger != ledger and not is_cache_seen:
+            # At rest the cache is left in peace; nothing is begun without a look at it.
+            observed = await self._with_cache(rollout, spec, observed)
+            decision = self._decide(spec, ledger, observed, self._clock())
+        return observed, decision
+
+    async def _with_cache(
+        self, rollout: RolloutObject, spec: CacheRolloutSpec, observed: Observed
+    ) -> Observed:
+        cache = await self._world.caches.observe(rollout.key, spec)
+        return dataclasses.replace(observed, cache=cache)
 
     async def _apply(
         self,
@@ -308,14 +303,9 @@ class Reconciler:
         await self._world.caches.forget(key)
 
 
-def needs_cache(ledger: Ledger) -> bool:
-    """Whether a rollout has business with its cache; an idle one costs the cache nothing."""
+def has_cache_business(ledger: Ledger) -> bool:
+    """Whether something is under way that concerns the cache."""
     return ledger.attempt is not None or bool(ledger.retiring) or ledger.deleting_since is not None
-
-
-def needs_measurements(ledger: Ledger) -> bool:
-    """Whether a rollout judges pods now; an idle one is not scraped."""
-    return ledger.attempt is not None
 
 
 def confirm(planned: Action, fresh: Decision) -> Action | None:
