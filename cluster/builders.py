@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import digests, images, locks, registries, tools
+from cluster import digests, hosts, images, locks, registries, tools
 from cluster.commands import run
 from cluster.images import Image
 from cluster.layout import Layout
@@ -37,6 +37,7 @@ ADD base.tar /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
 """
 _BUILD_SECONDS = 900.0
+_SCRATCH = ".scratch-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +60,26 @@ def docker_save_command(image: Image, archive: Path) -> tuple[str, ...]:
     return ("docker", "save", "--output", str(archive), image.reference)
 
 
-def buildah_command(storage: Path) -> tuple[str, ...]:
-    """The beginning of every buildah command line: a store of our own, not the machine's."""
-    places = ("--root", str(storage / "root"), "--runroot", str(storage / "run"))
-    return ("buildah", *places, "--storage-driver", "overlay")
+def buildah_command(storage: Path, run_folder: Path) -> tuple[str, ...]:
+    """The beginning of every buildah command line: a store of our own, not the machine's.
+
+    In a mount namespace of its own, because buildah leaves mounts behind, more when it is ended.
+    """
+    apart = ("unshare", "--mount", "--propagation", "private", "--")
+    places = ("--root", str(storage), "--runroot", str(run_folder))
+    return (*apart, "buildah", *places, "--storage-driver", "overlay")
 
 
-def buildah_build_command(
-    storage: Path, image: Image, context: Path, *, base: str, mounts: tuple[Mount, ...]
+def buildah_build_arguments(
+    image: Image, context: Path, *, base: str, mounts: tuple[Mount, ...]
 ) -> tuple[str, ...]:
     """Builds without an engine, in the host's network, on our own base."""
     volumes = (f"--volume={mount.argument}" for mount in mounts)
     base_argument = (f"--build-arg=BASE_IMAGE={base}",) if image.is_on_base else ()
     return (
-        *(*buildah_command(storage), "build", "--layers", "--isolation", "chroot"),
-        *("--network", "host", "--format", "docker", *base_argument, *volumes),
-        *("--tag", image.reference, "--file", str(context / image.dockerfile), str(context)),
+        *("build", "--layers", "--isolation", "chroot", "--network", "host"),
+        *("--format", "docker", *base_argument, *volumes, "--tag", image.reference),
+        *("--file", str(context / image.dockerfile), str(context)),
     )
 
 
@@ -90,6 +95,7 @@ class Builder:
         """The image's archive, built first if any of its inputs is new."""
         lock = self.layout.lock("images")
         with locks.exclusive(lock, doing=f"build image {image.name}", waits=True):
+            self._sweep()
             files = self._inputs(image)
             maker = "docker" if self.has_engine else f"buildah {' '.join(_BASE_OPTIONS)}"
             key = digests.text_key(digests.files_key(files), maker)
@@ -107,43 +113,57 @@ class Builder:
         return [*images.context_files(self.layout.root, image), *built]
 
     def _make(self, image: Image, files: list[tuple[str, Path]], archive: Path) -> None:
+        if not self.has_engine:
+            hosts.refuse_unsuited("building images without Docker")
+            tools.ensure_packages(tools.IMAGE_PACKAGES, self.progress)
         base = self._base() if image.is_on_base and not self.has_engine else ""
-        partial = archive.with_name(f".{archive.name}.partial")
-        partial.unlink(missing_ok=True)
         with (
             self.progress.step(f"build image {image.name}", image.build_seconds),
             self._staged(files) as context,
+            self._scratch() as folder,
         ):
+            # Made beside its place: an archive that is there is a whole one.
+            new = folder / "image.tar"
             if self.has_engine:
                 run(docker_build_command(image, context), timeout_seconds=_BUILD_SECONDS)
-                run(docker_save_command(image, partial), timeout_seconds=_BUILD_SECONDS)
+                run(docker_save_command(image, new), timeout_seconds=_BUILD_SECONDS)
             else:
-                self._build_without_engine(image, context, base, partial)
-            partial.rename(archive)
+                self._build_without_engine(image, context, base, new)
+            new.rename(archive)
 
     def _build_without_engine(self, image: Image, context: Path, base: str, archive: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=".mounts-") as folder:
-            mounts = registries.mounts(Path(folder), SUITE)
-            command = buildah_build_command(self._storage, image, context, base=base, mounts=mounts)
-            run(command, timeout_seconds=_BUILD_SECONDS)
+        with self._scratch() as folder:
+            mounts = registries.mounts(folder, SUITE)
+            self._buildah(*buildah_build_arguments(image, context, base=base, mounts=mounts))
         target = f"docker-archive:{archive}:{image.reference}"
-        push = (*buildah_command(self._storage), "push", "--quiet", image.reference, target)
-        run(push, timeout_seconds=_BUILD_SECONDS)
+        self._buildah("push", "--quiet", image.reference, target)
 
-    @property
-    def _storage(self) -> Path:
-        return self.layout.images / "storage"
+    def _buildah(self, *arguments: str) -> str:
+        with self._scratch() as folder:
+            command = buildah_command(self.layout.images / "storage", folder)
+            return run([*command, *arguments], timeout_seconds=_BUILD_SECONDS)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """An empty folder for as long as the block lasts."""
+        self.layout.images.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=_SCRATCH) as folder:
+            yield Path(folder)
 
     @contextmanager
     def _staged(self, files: list[tuple[str, Path]]) -> Iterator[Path]:
         """A folder with exactly these files, so that nothing else can get into the image."""
-        self.layout.images.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.layout.images, prefix=".context-") as folder:
+        with self._scratch() as folder:
             for name, source in files:
-                target = Path(folder) / name
+                target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
-            yield Path(folder)
+            yield folder
+
+    def _sweep(self) -> None:
+        """Remove what builds that were killed left behind; nobody else holds the lock now."""
+        for folder in self.layout.images.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(folder)
 
     def _forget_older(self, image: Image, archive: Path) -> None:
         length = len(digests.text_key())
@@ -153,14 +173,12 @@ class Builder:
 
     def _base(self) -> str:
         """The name of the local base image, made first if its recipe is new."""
-        tools.ensure_packages(tools.IMAGE_PACKAGES, self.progress)
         reference = f"localhost/cacherollout/base:{digests.text_key(*_BASE_OPTIONS)}"
-        buildah = buildah_command(self._storage)
-        if run([*buildah, "images", "--quiet", "--filter", f"reference={reference}"]).strip():
+        if self._buildah("images", "--quiet", "--filter", f"reference={reference}").strip():
             return reference
         with (
-            self.progress.step(f"make a base image of Debian {SUITE}", 35),
-            self._staged([]) as folder,
+            self.progress.step(f"make a base image of Debian {SUITE}", 30),
+            self._scratch() as folder,
         ):
             archive = folder / "base.tar"
             mirror = registries.debian_sources(SUITE)
@@ -168,6 +186,5 @@ class Builder:
             command = ["mmdebstrap", *_BASE_OPTIONS, SUITE, str(archive), *sources]
             run(command, timeout_seconds=_BUILD_SECONDS)
             (folder / "Dockerfile").write_text(_BASE_DOCKERFILE, encoding="utf-8")
-            build = [*buildah, "build", "--isolation", "chroot", "--tag", reference, str(folder)]
-            run(build, timeout_seconds=_BUILD_SECONDS)
+            self._buildah("build", "--isolation", "chroot", "--tag", reference, str(folder))
         return reference

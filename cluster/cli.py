@@ -49,6 +49,7 @@ def _status(arguments: argparse.Namespace) -> int:
     print(f"{workspace.name}: {'; '.join(problems) or 'healthy'}")
     print(f"  provider    {record.provider}")
     print(f"  kubeconfig  {workspace.kubeconfig}")
+    print(f"  images      {', '.join(sorted(record.images)) or 'none loaded'}")
     return 1 if problems else 0
 
 
@@ -81,7 +82,7 @@ def _load_images(arguments: argparse.Namespace) -> int:
 
 
 def _tools(_: argparse.Namespace) -> int:
-    tools.everything(work_tree(), Progress())
+    tools.everything(work_tree(), Progress(), has_engine=kind.engine_runs())
     return 0
 
 

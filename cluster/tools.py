@@ -79,7 +79,7 @@ def ensure_packages(needed: dict[str, str], progress: Progress) -> None:
     with progress.step(f"install {names}", 30):
         run([*apt, "update"], timeout_seconds=300)
         run(
-            [*apt, "install", "--yes", "--no-install-recommends", *missing],
+            [*apt, "install", "--yes", "--no-remove", "--no-install-recommends", *missing],
             environment=environment,
             timeout_seconds=900,
         )
@@ -178,12 +178,16 @@ def kubectl(layout: Layout, progress: Progress) -> str:
     return str(program)
 
 
-def everything(layout: Layout, progress: Progress) -> None:
-    """All a native node, its images and a person at the keyboard need."""
+def everything(layout: Layout, progress: Progress, *, has_engine: bool) -> None:
+    """All that a cluster, its images and a person at the keyboard need on this machine."""
     layout.binaries.mkdir(parents=True, exist_ok=True)
-    ensure_packages({**NODE_PACKAGES, **IMAGE_PACKAGES}, progress)
     kubectl(layout, progress)
-    node_programs(layout, progress)
+    if has_engine:
+        if shutil.which("kind") is None:
+            go_program(KIND, layout, progress)
+    else:
+        ensure_packages({**NODE_PACKAGES, **IMAGE_PACKAGES}, progress)
+        node_programs(layout, progress)
     for module in (HELM, METRICS_SERVER):
         go_program(module, layout, progress)
     progress.note(f"programs are in {layout.binaries}")

@@ -1,11 +1,9 @@
 """The native node behind the interface that all providers share."""
 
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import records, tools
+from cluster import hosts, records, tools
 from cluster.errors import ClusterError
 from cluster.native import network, removal
 from cluster.native.node import Node
@@ -24,7 +22,7 @@ class NativeProvider:
 
     def up(self) -> None:
         """Boot the node; nothing if it is up and healthy; a half-made one is made anew."""
-        refuse_unsuited()
+        hosts.refuse_unsuited("a native node")
         name, progress = self.workspace.name, self.workspace.progress
         record = self.workspace.record()
         if record is not None and record.is_complete and record.boot_id == records.boot_id():
@@ -75,23 +73,11 @@ class NativeProvider:
 
     def down(self) -> None:
         """Remove every trace of the node, however far it came."""
-        refuse_unsuited()
+        hosts.refuse_unsuited("a native node")
         name, progress = self.workspace.name, self.workspace.progress
         with progress.step(f"remove node {name}", 2):
             removal.remove(name, self.workspace.state)
         progress.note(
             "nothing of it is left: looked for processes, network namespace, link, cgroups, "
             "mounts and state folder"
-        )
-
-
-def refuse_unsuited() -> None:
-    """ClusterError where a native node cannot be: another system than Linux, or not root."""
-    other_ways = "name a cluster with --kubeconfig PATH, or install Docker and kind"
-    if sys.platform != "linux":
-        raise ClusterError(f"a native node needs Linux: {other_ways}")
-    if os.geteuid() != 0:
-        raise ClusterError(
-            "a native node needs root (it makes a network namespace, mounts and cgroups): "
-            f"use sudo, or {other_ways}"
         )
