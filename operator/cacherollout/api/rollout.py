@@ -204,11 +204,19 @@ class Cache(Model):
     rules = (
         Rule(
             "self.families.all(f, self.families.exists_one(g, g.key == f.key))",
-            "families must not share a key template; give each its own",
+            "families must not share a name or a key template; give each its own",
+            # Names are the API server's own business: they are the keys of the list.
             holds=lambda cache: (
                 len({family.key for family in cache.families}) == len(cache.families)
+                and len({family.name for family in cache.families}) == len(cache.families)
             ),
             field=".families",
+        ),
+        Rule(
+            "!(self.version in ['auto', 'onschemachange'])",
+            "write Auto or OnSchemaChange with capitals; in small letters it is no version either",
+            holds=lambda cache: cache.version not in {"auto", "onschemachange"},
+            field=".version",
         ),
     )
 
@@ -224,10 +232,6 @@ class Cache(Model):
                 f"self.matches(r'{VERSION_PATTERN}')",
                 "write Auto, OnSchemaChange, or a version such as v3: lower-case letters, digits, "
                 "and '.', '_' and '-' inside",
-            ),
-            Rule(
-                "!(self in ['auto', 'onschemachange'])",
-                "write Auto or OnSchemaChange with capitals; as a version of its own it is refused",
             ),
         ),
     )

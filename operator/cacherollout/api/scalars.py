@@ -8,7 +8,7 @@ import operator
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema
 
 from cacherollout.api.models import Rule, matches, validations
 
@@ -145,7 +145,7 @@ Percent = Annotated[
 """A fraction of one; a string like `80%` in the resource."""
 
 PodCount = Annotated[
-    int | str,
+    Annotated[int, Strict()] | str,
     Field(union_mode="left_to_right"),
     AfterValidator(_check_count),
     WithJsonSchema(
