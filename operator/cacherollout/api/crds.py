@@ -98,7 +98,6 @@ def _definition(
                 "plural": plural,
                 "singular": kind.lower(),
                 "shortNames": [short],
-                "categories": ["cacherollout"],
             },
             "versions": [version],
         },
