@@ -1,8 +1,7 @@
 """The canary: a Deployment of its own, made from a kept template, and the gates of its pods."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from typing import Final, assert_never
 
 from cacherollout.adapters.kube import owners, snapshots, templates
 from cacherollout.adapters.kube.client import Client
@@ -17,6 +16,25 @@ from cacherollout.ports.workloads import RolloutObject
 
 PROGRESS_SLACK_SECONDS: Final = 600
 """A closed gate makes pods unready on purpose; the Deployment must not be called stuck for it."""
+
+
+Action = ApplyCanary | DeleteCanary | SetAdmission
+
+
+async def carry_out(
+    client: Client, rollout: RolloutObject, spec: CacheRolloutSpec, action: Action, now: float
+) -> None:
+    """Do to the canary what the action says; `now` is in seconds since the epoch."""
+    match action:
+        case ApplyCanary():
+            await apply(client, rollout, spec, action)
+        case DeleteCanary():
+            name = names.canary_name(spec.target_ref.name)
+            await client.delete(DEPLOYMENTS, rollout.key.namespace, name, uid=action.uid)
+        case SetAdmission():
+            await set_admission(client, rollout, action, now)
+        case _:
+            assert_never(action)
 
 
 async def apply(
@@ -103,29 +121,21 @@ def manifest(
     }
 
 
-async def delete(
-    client: Client, rollout: RolloutObject, spec: CacheRolloutSpec, action: DeleteCanary
-) -> None:
-    """Delete the canary of this UID; one that is gone already is as good."""
-    name = names.canary_name(spec.target_ref.name)
-    await client.delete(DEPLOYMENTS, rollout.key.namespace, name, uid=action.uid)
-
-
 async def set_admission(
-    client: Client, rollout: RolloutObject, action: SetAdmission, clock: Callable[[], float]
+    client: Client, rollout: RolloutObject, action: SetAdmission, now: float
 ) -> None:
     """Open and close the gates, all at once; pods that are gone are as good as closed."""
     label = names.label_value(rollout.key.name)
     pods = await client.select(PODS, rollout.key.namespace, labels=f"{names.LABEL_CANARY}={label}")
-    now = rfc3339(clock())
+    at = rfc3339(now)
     patches = []
     for pod in pods:
         name = pod["metadata"]["name"]
         # A pod that is asked for both ways stays out: closing is the safe side.
         if name in action.closed:
-            patches.append(_patch_gate(client, pod, now, is_open=False))
+            patches.append(_patch_gate(client, pod, at, is_open=False))
         elif name in action.opened and not owners.is_terminating(pod):
-            patches.append(_patch_gate(client, pod, now, is_open=True))
+            patches.append(_patch_gate(client, pod, at, is_open=True))
     failed = [each for each in await asyncio.gather(*patches, return_exceptions=True) if each]
     for error in failed:
         # One vanished pod must not keep the others' gates from being set: all were tried.
@@ -133,7 +143,7 @@ async def set_admission(
             raise error
 
 
-async def _patch_gate(client: Client, pod: Manifest, now: str, *, is_open: bool) -> None:
+async def _patch_gate(client: Client, pod: Manifest, at: str, *, is_open: bool) -> None:
     metadata, wanted = pod["metadata"], "True" if is_open else "False"
     conditions = pod.get("status", {}).get("conditions") or []
     if any(
@@ -145,7 +155,7 @@ async def _patch_gate(client: Client, pod: Manifest, now: str, *, is_open: bool)
         "status": wanted,
         "reason": "Admitted" if is_open else "Withheld",
         "message": "May take traffic." if is_open else "Must not take traffic.",
-        "lastTransitionTime": now,
+        "lastTransitionTime": at,
     }
     patch = {"metadata": {"uid": metadata["uid"]}, "status": {"conditions": [condition]}}
     await client.patch_status(PODS, metadata["namespace"], metadata["name"], patch)

@@ -5,10 +5,11 @@ by their ReplicaSet. Labels merely narrow the lists.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from cacherollout.adapters.kube import owners, ownership, pods, rollouts, snapshots, templates
+from cacherollout.adapters.kube import owners, ownership, rollouts, snapshots, templates
 from cacherollout.adapters.kube.client import Client
+from cacherollout.adapters.kube.pods import Side, has_condition, is_over, pod_facts
 from cacherollout.adapters.kube.readings import Reading, read_template
 from cacherollout.adapters.kube.resources import (
     DEPLOYMENTS,
@@ -83,57 +84,47 @@ async def _sides(
     canary: Manifest | None,
     kept: list[Manifest],
 ) -> _Sides:
-    namespace = rollout.key.namespace
-    if deployment is not None:
-        # Canary pods carry every label of the target's template: one list finds both sides.
-        selector = owners.selector_of(deployment)
-    elif canary is not None:
-        selector = owners.selector_of(canary)
-    else:
-        return _Sides(None, ())
+    namespace, label = rollout.key.namespace, names.label_value(rollout.key.name)
+    # Canary pods carry every label of the target's template: one list finds both sides.
+    ours = f"{names.LABEL_CANARY}={label}"
+    selector = owners.selector_of(deployment) if deployment else ours
     sets, found = await asyncio.gather(
         client.select(REPLICA_SETS, namespace, labels=selector),
         client.select(PODS, namespace, labels=selector),
     )
-    by_set = _group(found)
-    facts: list[PodFacts] = []
-    target = None
+    container, target, facts = spec.target_ref.container or "", None, list[PodFacts]()
     if deployment is not None:
         reading = read_template(deployment, spec, is_lenient=rollout.is_deleting)
+        container = reading.container
         mine = [each for each in sets if owners.is_controlled_by(each, _uid(deployment))]
         known = frozenset(snapshots.revision_of(each) for each in kept)
+        by_set = _group(found)
+        target = target_facts(deployment, reading, mine, by_set)
         for each in mine:
             revision = set_revision(each, deployment, reading, spec.cache.env, known)
-            facts += _pods_of(each, by_set, spec, reading.container, revision, is_canary=False)
-        target = target_facts(deployment, reading, mine, by_set)
-    if canary is not None and owners.is_controlled_by(canary, rollout.uid):
-        container = target.container if target else spec.target_ref.container or ""
-        for each in sets:
-            if owners.is_controlled_by(each, _uid(canary)):
-                revision = _annotation(canary, names.ANNOTATION_REVISION)
-                facts += _pods_of(each, by_set, spec, container, revision, is_canary=True)
-    return _Sides(target, tuple(facts))
+            side = Side(is_canary=False, revision=revision, container=container, env=spec.cache.env)
+            facts += [pod_facts(pod, side) for pod in by_set.get(_uid(each), [])]
+    is_ours = canary is not None and owners.is_controlled_by(canary, rollout.uid)
+    own = canary if is_ours else None
+    revision = _annotation(own, names.ANNOTATION_REVISION) if own else ""
+    side = Side(is_canary=True, revision=revision, container=container, env=spec.cache.env)
+    living = {_uid(each) for each in sets if own and owners.is_controlled_by(each, _uid(own))}
+    return _Sides(target, (*facts, *_canary_pods(found, side, living, label)))
 
 
-def _pods_of(
-    owner: Manifest,
-    by_set: dict[str, list[Manifest]],
-    spec: CacheRolloutSpec,
-    container: str,
-    revision: str,
-    *,
-    is_canary: bool,
-) -> list[PodFacts]:
-    return [
-        pods.pod_facts(
-            pod,
-            is_canary=is_canary,
-            revision=revision,
-            container=container,
-            env=spec.cache.env,
-        )
-        for pod in by_set.get(_uid(owner), [])
-    ]
+def _canary_pods(found: list[Manifest], side: Side, living: set[str], label: str) -> list[PodFacts]:
+    """The canary's pods, by the UIDs of its living ReplicaSets.
+
+    Pods that carry its label but outlive it are on their way out: they may still write keys, so
+    they are shown as terminating, which counts them for nothing else.
+    """
+    facts = []
+    for pod in found:
+        if owners.controller_uid(pod) in living:
+            facts.append(pod_facts(pod, side))
+        elif (pod["metadata"].get("labels") or {}).get(names.LABEL_CANARY) == label:
+            facts.append(replace(pod_facts(pod, side), is_terminating=True))
+    return facts
 
 
 def set_revision(
@@ -180,7 +171,7 @@ def target_facts(
         revision=reading.revision,
         is_paused=bool(spec.get("paused")),
         replicas=int(spec.get("replicas", 1)),
-        ready=sum(pods.has_condition(pod, "Ready") for pod in live),
+        ready=sum(has_condition(pod, "Ready") for pod in live),
         is_complete=is_complete(deployment),
         stated_version=reading.stated,
         running_version=reading.version,
@@ -192,7 +183,7 @@ def target_facts(
             and templates.is_restart_of(template, _template(newest))
         ),
         updated=len(updated),
-        updated_ready=sum(pods.has_condition(pod, "Ready") for pod in updated),
+        updated_ready=sum(has_condition(pod, "Ready") for pod in updated),
     )
 
 
@@ -224,7 +215,7 @@ def _living(by_set: dict[str, list[Manifest]], replica_set: Manifest) -> list[Ma
     return [
         pod
         for pod in by_set.get(_uid(replica_set), [])
-        if not owners.is_terminating(pod) and not pods.is_over(pod)
+        if not owners.is_terminating(pod) and not is_over(pod)
     ]
 
 

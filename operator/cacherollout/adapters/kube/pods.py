@@ -4,6 +4,7 @@ Pure. A pod belongs to a side by the UIDs of its owners, which the caller has lo
 say nothing here.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 from cacherollout.adapters.kube import owners
@@ -15,20 +16,30 @@ MAX_TROUBLE: Final = 200
 _STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
 
 
-def pod_facts(
-    pod: Manifest, *, is_canary: bool, revision: str, container: str, env: str
-) -> PodFacts:
+@dataclass(frozen=True, slots=True)
+class Side:
+    """What the pods of one ReplicaSet have in common."""
+
+    is_canary: bool
+    revision: str
+    container: str
+    """Container that carries the version."""
+    env: str
+    """Variable that carries it."""
+
+
+def pod_facts(pod: Manifest, side: Side) -> PodFacts:
     """One pod of the target or of the canary."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    part = _container(pod, container)
+    part = _container(pod, side.container)
     ports = part.get("ports") or []
     return PodFacts(
         name=metadata["name"],
         uid=metadata["uid"],
         ip=status.get("podIP") or "",
-        is_canary=is_canary,
-        revision=revision,
-        version=_value(part, env),
+        is_canary=side.is_canary,
+        revision=side.revision,
+        version=_value(part, side.env),
         is_ready=has_condition(pod, "Ready"),
         are_containers_ready=has_condition(pod, "ContainersReady"),
         is_admitted=has_condition(pod, names.READINESS_GATE),

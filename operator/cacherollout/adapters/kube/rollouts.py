@@ -1,6 +1,6 @@
 """The CacheRollout itself: reading it, its finalizer, a consumed request, and its status."""
 
-from typing import Any
+from typing import Any, assert_never
 
 from cacherollout.adapters.kube import owners
 from cacherollout.adapters.kube.client import Client
@@ -9,9 +9,25 @@ from cacherollout.api import names
 from cacherollout.api.names import Key
 from cacherollout.api.reasons import Reason
 from cacherollout.api.rollout import CacheRolloutSpec
+from cacherollout.core.actions import AddFinalizer, ConsumeRequest, RemoveFinalizer
 from cacherollout.core.facts import Problem, Request
 from cacherollout.ports.errors import ConflictError
 from cacherollout.ports.workloads import RolloutObject
+
+Action = AddFinalizer | RemoveFinalizer | ConsumeRequest
+
+
+async def carry_out(client: Client, rollout: RolloutObject, action: Action) -> None:
+    """Do to the CacheRollout what the action says."""
+    match action:
+        case AddFinalizer():
+            await add_finalizer(client, rollout)
+        case RemoveFinalizer():
+            await remove_finalizer(client, rollout)
+        case ConsumeRequest():
+            await consume_request(client, rollout, action.raw)
+        case _:
+            assert_never(action)
 
 
 async def read(client: Client, key: Key) -> RolloutObject | None:

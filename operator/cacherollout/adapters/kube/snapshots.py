@@ -6,7 +6,7 @@ who owned which of its fields.
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from cacherollout.adapters.kube import owners, ownership, readings, templates
 from cacherollout.adapters.kube.client import Client
@@ -19,6 +19,7 @@ from cacherollout.adapters.kube.resources import (
 from cacherollout.api import names
 from cacherollout.api.reasons import Reason
 from cacherollout.api.rollout import CacheRolloutSpec
+from cacherollout.core.actions import DropSnapshots, KeepSnapshot
 from cacherollout.ports.errors import ConflictError, DependencyError
 from cacherollout.ports.workloads import RolloutObject
 
@@ -35,6 +36,22 @@ class Snapshot:
     """The version entry in it, if any, was the operator's."""
     entries: ownership.Entries | None
     """Who owned its fields; None where that is no longer known."""
+
+
+Action = KeepSnapshot | DropSnapshots
+
+
+async def carry_out(
+    client: Client, rollout: RolloutObject, spec: CacheRolloutSpec, action: Action
+) -> None:
+    """Keep or drop what the action says."""
+    match action:
+        case KeepSnapshot():
+            await keep(client, rollout, spec, action.revision)
+        case DropSnapshots():
+            await drop(client, rollout, action.kept)
+        case _:
+            assert_never(action)
 
 
 async def keep(

@@ -4,7 +4,7 @@ Nothing else of the user's Deployment is ever written. Every write carries the r
 that was decided upon, so that it fails where somebody else wrote in between.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 from cacherollout.adapters.kube import owners, ownership, readings, snapshots, templates
 from cacherollout.adapters.kube.client import Client
@@ -17,6 +17,24 @@ from cacherollout.ports.workloads import RolloutObject
 
 _TRIES: Final = 8
 """The Deployment's controller writes its status right after a restore; more races are a storm."""
+
+
+Action = ApplyTarget | RestoreTarget | FreeTarget
+
+
+async def carry_out(
+    client: Client, rollout: RolloutObject, spec: CacheRolloutSpec, action: Action
+) -> None:
+    """Write what the action says into the target."""
+    match action:
+        case ApplyTarget():
+            await hold(client, rollout, spec, action)
+        case RestoreTarget():
+            await restore(client, rollout, spec, action)
+        case FreeTarget():
+            await free(client, rollout, spec, action)
+        case _:
+            assert_never(action)
 
 
 async def hold(

@@ -1,4 +1,4 @@
-"""The port `Workloads` on a real API server: every method is one line of dispatch."""
+"""The port `Workloads` on a real API server: it says which module does what."""
 
 from collections.abc import Callable
 from typing import Any, assert_never
@@ -49,28 +49,14 @@ class KubeWorkloads:
         """Carry out one action."""
         client = self._client
         match action:
-            case ApplyTarget():
-                await targets.hold(client, rollout, spec, action)
-            case RestoreTarget():
-                await targets.restore(client, rollout, spec, action)
-            case FreeTarget():
-                await targets.free(client, rollout, spec, action)
-            case KeepSnapshot():
-                await snapshots.keep(client, rollout, spec, action.revision)
-            case DropSnapshots():
-                await snapshots.drop(client, rollout, action.kept)
-            case ApplyCanary():
-                await canaries.apply(client, rollout, spec, action)
-            case DeleteCanary():
-                await canaries.delete(client, rollout, spec, action)
-            case SetAdmission():
-                await canaries.set_admission(client, rollout, action, self._clock)
-            case AddFinalizer():
-                await rollouts.add_finalizer(client, rollout)
-            case RemoveFinalizer():
-                await rollouts.remove_finalizer(client, rollout)
-            case ConsumeRequest():
-                await rollouts.consume_request(client, rollout, action.raw)
+            case ApplyTarget() | RestoreTarget() | FreeTarget():
+                await targets.carry_out(client, rollout, spec, action)
+            case ApplyCanary() | DeleteCanary() | SetAdmission():
+                await canaries.carry_out(client, rollout, spec, action, self._clock())
+            case KeepSnapshot() | DropSnapshots():
+                await snapshots.carry_out(client, rollout, spec, action)
+            case AddFinalizer() | RemoveFinalizer() | ConsumeRequest():
+                await rollouts.carry_out(client, rollout, action)
             case RunWorks():
                 raise InvariantError("cache works are not for the Kubernetes side")
             case _:
