@@ -1,0 +1,94 @@
+"""The shop that the demo rolls out: database, cache, API and load, in one namespace."""
+
+from pathlib import Path
+
+from commands import NAMESPACE, OPERATOR_NAMESPACE, ROOT, Programs
+
+API = "blingauto-api"
+REPLICAS = 6
+_CHART = ROOT / "examples" / "blingauto-api" / "chart"
+_SHOP = ROOT / "examples" / "shop"
+_HERE = Path(__file__).parent
+_NAMESPACE = f"""
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: {NAMESPACE}
+  labels: {{pod-security.kubernetes.io/enforce: restricted}}
+"""
+
+
+def clear(programs: Programs) -> None:
+    """Remove what an earlier run left, rollouts first so that their hold is lifted."""
+    programs.kubectl(
+        "delete", "cacherollouts", "--all", "--ignore-not-found", "--timeout=90s"
+    ) if _has_definitions(programs) else None
+    programs.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+
+
+def _has_definitions(programs: Programs) -> bool:
+    found = programs.kubectl("api-resources", "--api-group=cacherollout.io", "-o", "name")
+    return "cacherollouts" in found
+
+
+def install_operator(programs: Programs) -> None:
+    """The operator, by its chart, watching the shop's namespace only."""
+    programs.kubectl("apply", "-f", "-", stdin=_NAMESPACE)
+    programs.run_helm(
+        "upgrade", "--install", "cacherollout", str(ROOT / "charts" / "cacherollout"),
+        "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
+        "--set", f"watchNamespaces={{{NAMESPACE}}}",
+        "--set", "image.tag=dev",
+        "--set", f"backendSecrets.{NAMESPACE}={{redis-operator}}",
+        "--wait", "--timeout", "120s",
+    )  # fmt: skip
+
+
+def install_stores(programs: Programs) -> None:
+    """PostgreSQL and Redis."""
+    for name in ("postgres", "redis"):
+        programs.kubectl("apply", "-f", str(_SHOP / f"{name}.yaml"))
+    for name in ("postgres", "redis"):
+        programs.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
+
+
+def install_api(programs: Programs) -> None:
+    """The API's stable release, v2, complete."""
+    programs.run_helm(
+        "upgrade", "--install", API, str(_CHART), "--namespace", NAMESPACE,
+        "--set", "release=v2", "--set", f"replicas={REPLICAS}",
+        "--wait", "--timeout", "180s",
+    )  # fmt: skip
+
+
+def start_load(programs: Programs) -> None:
+    """Users."""
+    programs.kubectl("apply", "-f", str(_SHOP / "load.yaml"))
+    programs.kubectl("rollout", "status", "deployment/load", "--timeout=120s")
+
+
+def hold(programs: Programs) -> None:
+    """The backend and the CacheRollout."""
+    programs.kubectl("apply", "-f", str(_SHOP / "cachebackend.yaml"))
+    programs.kubectl("apply", "-f", str(_HERE / "cacherollout.yaml"))
+
+
+def release_v3(programs: Programs) -> str:
+    """A healthy release that changes the users' schema; gives what was typed."""
+    programs.run_helm(
+        "upgrade", API, str(_CHART), "--namespace", NAMESPACE, "--reuse-values",
+        "--set", "release=v3",
+    )  # fmt: skip
+    return f"helm upgrade {API} … --set release=v3"
+
+
+def release_broken(programs: Programs) -> str:
+    """A release that stores values which it cannot decode; gives what was typed."""
+    programs.kubectl("set", "env", f"deployment/{API}", "BLINGAUTO_RELEASE=v4-undecodable")
+    return f"kubectl set env deployment/{API} BLINGAUTO_RELEASE=v4-undecodable"
+
+
+def release_plain(programs: Programs) -> str:
+    """v3 with its cache version, as a plain rolling update; gives what was typed."""
+    programs.kubectl("set", "env", f"deployment/{API}", "BLINGAUTO_RELEASE=v3", "CACHE_VERSION=v2")
+    return f"kubectl set env deployment/{API} BLINGAUTO_RELEASE=v3 CACHE_VERSION=v2"
