@@ -172,6 +172,13 @@ def _cache_aspect(observed: Observed) -> tuple[ConditionType, str, Reason, str]:
             Reason.CACHE_UNAVAILABLE,
             "The mirror between the two versions is being repaired; no step is taken meanwhile.",
         )
+    if cache.used_memory is None:
+        return (
+            ConditionType.CACHE_HEALTHY,
+            "Unknown",
+            Reason.UP_TO_DATE,
+            "Nothing is under way, so the cache is left in peace.",
+        )
     return ConditionType.CACHE_HEALTHY, "True", Reason.UP_TO_DATE, "The cache answers."
 
 
