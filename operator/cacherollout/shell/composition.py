@@ -76,7 +76,13 @@ async def _lead(
     """Work as the holder of the Lease until told to stop, or until a part of the process ends."""
     queue = WorkQueue(metrics)
     caches, scrapes = RolloutCaches(client), ScrapedMetrics()
-    world = World(KubeWorkloads(client), caches, scrapes, KubeRecorder(client), lease.may_act)
+    world = World(
+        KubeWorkloads(client, wall_clock),
+        caches,
+        scrapes,
+        KubeRecorder(client, wall_clock),
+        lease.may_act,
+    )
     reconciler = Reconciler(world, decide=decide, report=report, clock=wall_clock, watcher=metrics)
 
     async def look(key: Key) -> Outcome:
@@ -136,7 +142,7 @@ async def _look_around(client: Client, settings: Settings, health: Health) -> No
     while True:
         try:
             for kind in (ROLLOUTS, BACKENDS):
-                await client.list(kind, namespace)
+                await client.select(kind, namespace)
         except ConflictError as error:
             log.warning("The custom resource definitions are not installed yet: %s", error)
         except CacheRolloutError as error:

@@ -6,7 +6,7 @@ whatever of it can still be read.
 """
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -14,6 +14,10 @@ from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.ports.errors import SpecError
 
 Location = tuple[int | str, ...]
+
+_REQUIRED: Final = frozenset(
+    str(field.alias) for field in CacheRolloutSpec.model_fields.values() if field.is_required()
+)
 
 
 def parse(spec: dict[str, Any]) -> CacheRolloutSpec:
@@ -24,7 +28,9 @@ def parse(spec: dict[str, Any]) -> CacheRolloutSpec:
         problems = error.errors(include_url=False, include_input=False, include_context=False)
         first = problems[0]
         text = str(first["msg"]).removeprefix("Value error, ")
-        more = f" ({len(problems) - 1} more fields are wrong)" if len(problems) > 1 else ""
+        more = {1: "", 2: " (1 more field is wrong)"}.get(
+            len(problems), f" ({len(problems) - 1} more fields are wrong)"
+        )
         raise SpecError(f"{spell(first['loc'])}: {text}{more}") from error
 
 
@@ -38,7 +44,12 @@ def salvage(spec: dict[str, Any]) -> CacheRolloutSpec | None:
         try:
             return CacheRolloutSpec.model_validate(kept)
         except ValidationError as error:
-            if not any(_prune(kept, problem["loc"]) for problem in error.errors()[:1]):
+            location = error.errors(include_url=False)[0]["loc"]
+            # A rule between fields of the spec itself names none of them: what is optional goes.
+            optional = kept.keys() - _REQUIRED
+            if not location and optional:
+                kept = {name: part for name, part in kept.items() if name in _REQUIRED}
+            elif not _prune(kept, location):
                 return None
     return None
 
