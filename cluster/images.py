@@ -46,7 +46,12 @@ IMAGES = (
     Image(
         "blingauto-api",
         "examples/blingauto-api/Dockerfile",
-        ("examples/blingauto-api",),
+        (
+            "examples/blingauto-api/pyproject.toml",
+            "examples/blingauto-api/uv.lock",
+            "examples/blingauto-api/blingauto",
+            "examples/load/blingauto_load",
+        ),
         build_seconds=30,
     ),
     Image("redis", "examples/images/redis/Dockerfile", ("examples/images/redis",)),
