@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         self._failure: UnreachableError | None = None
         self.on_push: PushHandler | None = None
         """Called with every push message, in order with the replies; must not raise or block."""
+        self._released = asyncio.Event()
         self.lost = asyncio.Event()
         """Set once the connection is of no more use."""
 
@@ -180,6 +181,12 @@ class Connection(asyncio.Protocol):
         """Close at once; whoever still waits gets an `UnreachableError`."""
         self._fail(UnreachableError(f"{self._endpoint}: connection was closed"))
 
+    async def wait_closed(self) -> None:
+        """Close, and wait until the socket is released."""
+        self.close()
+        if self._transport is not None:
+            await self._released.wait()
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -189,6 +196,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
+        self._released.set()
         reason = f": {exc.strerror}" if isinstance(exc, OSError) and exc.strerror else ""
         self._fail(UnreachableError(f"{self._endpoint}: connection was lost{reason}"))
 

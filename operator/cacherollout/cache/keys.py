@@ -169,6 +169,8 @@ class Scope:
         names = [family.name for family in self.families]
         if len(set(names)) != len(names):
             raise TemplateError(f"families: names must differ, got {', '.join(names)}")
+        if len({family.template for family in self.families}) != len(names):
+            raise TemplateError(f"families {', '.join(names)}: two have the same key template")
         if not names or not self.versions:
             raise TemplateError("scope: needs at least one family and one version")
         rules = {

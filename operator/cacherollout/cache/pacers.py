@@ -11,7 +11,7 @@ from typing import Final
 from cacherollout.cache.limits import Limits
 
 _CREDIT_SECONDS: Final = 0.005
-"""How much unused time is carried over: timers wake late, and the average must still hold."""
+"""How much lateness is made up for: timers wake late, and the average rate must still hold."""
 _SCAN_WEIGHT: Final = 0.25
 """Looking at a key costs a server about a quarter of copying or removing it (0.7 of 2.8 µs)."""
 _FORGETTING: Final = 1.002
@@ -26,7 +26,7 @@ class Pacer:
         self._limits = limits
         self._idle_seconds = idle_seconds
         self._best_seconds = float("inf")
-        self._free_at = float("-inf")
+        self._due_at = float("inf")
         self.page_keys = limits.page_keys
         """How many keys the next page may look at."""
 
@@ -40,8 +40,9 @@ class Pacer:
         wait = busy * (100 / limits.duty_cycle_percent - 1)
         if limits.keys_per_second is not None:
             wait = max(wait, keys / limits.keys_per_second - elapsed_seconds)
-        self._free_at = max(self._free_at, now - _CREDIT_SECONDS) + wait
-        return max(0.0, self._free_at - now)
+        late = now - elapsed_seconds - self._due_at
+        self._due_at = now + wait - min(max(late, 0.0), _CREDIT_SECONDS)
+        return max(0.0, self._due_at - now)
 
     def _adapt(self, busy_seconds: float, keys: int) -> None:
         work = keys + self.page_keys * _SCAN_WEIGHT

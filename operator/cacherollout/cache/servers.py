@@ -61,4 +61,4 @@ class Standalone:
         try:
             yield connection
         finally:
-            connection.close()
+            await connection.wait_closed()

@@ -92,7 +92,7 @@ class Verify(Sweep[dict[str, _Findings], VerifyReport]):
         return all(findings.sampled >= self._sample for findings in self._tally.values())
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
-        wanted = [match for match in matches if self._is_wanted(match)]
+        wanted = self._wanted(matches)
         if not wanted:
             return
         replies = yield [
@@ -122,9 +122,15 @@ class Verify(Sweep[dict[str, _Findings], VerifyReport]):
             for match, value in zip(group, values, strict=True):
                 self._judge(match.family, value)
 
-    def _is_wanted(self, match: Match) -> bool:
-        findings = self._tally[match.family.name]
-        return findings.sampled < self._sample and match.key not in findings.seen
+    def _wanted(self, matches: Sequence[Match]) -> list[Match]:
+        room = {name: self._sample - found.sampled for name, found in self._tally.items()}
+        wanted: dict[bytes, Match] = {}
+        for match in matches:
+            name = match.family.name
+            if room[name] > 0 and not (match.key in wanted or match.key in self._tally[name].seen):
+                wanted[match.key] = match
+                room[name] -= 1
+        return list(wanted.values())
 
     def _judge(self, family: Family, value: bytes | WrongTypeError | None) -> None:
         if value is None:  # expired meanwhile
