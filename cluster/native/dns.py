@@ -5,7 +5,7 @@ import struct
 
 _QUERY_ID = 0x5A5A
 _TYPE_A, _CLASS_IN, _RECURSION_DESIRED = 1, 1, 0x0100
-_TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 1.0
 
 
 def query(name: str) -> bytes:
@@ -25,12 +25,12 @@ def has_answer(packet: bytes) -> bool:
     return bool(identity == _QUERY_ID and flags & 0x000F == 0 and answers > 0)
 
 
-def resolves(server: str, name: str) -> bool:
+def resolves(server: str, name: str, *, port: int = 53) -> bool:
     """Whether the server answers for this name within a second."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        link.settimeout(_TIMEOUT_SECONDS)
+        link.settimeout(TIMEOUT_SECONDS)
         try:
-            link.sendto(query(name), (server, 53))
+            link.sendto(query(name), (server, port))
             return has_answer(link.recv(4096))
         except OSError:
             return False

@@ -35,7 +35,8 @@ def _end_processes(name: str) -> None:
     wait_until(are_gone, what=f"the processes of node {name} end", timeout_seconds=_END_SECONDS)
 
 
-def _mounts_below(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> tuple[str, ...]:
+def mounts_below(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> tuple[str, ...]:
+    """Mount points of the host at or below the folder."""
     prefix = f"{folder}/"
     points = (line.split()[1] for line in mounts.read_text(encoding="utf-8").splitlines())
     return tuple(point for point in points if f"{point}/".startswith(prefix))
@@ -48,7 +49,7 @@ def leftovers(name: str, state: Path) -> tuple[str, ...]:
         *(f"process {pid}" for pid in pids),
         *network.leftovers(name),
         *cgroups.leftovers(name),
-        *(f"mount {point}" for point in _mounts_below(state)),
+        *(f"mount {point}" for point in mounts_below(state)),
         *((f"folder {state}",) if state.exists() else ()),
     )
 
@@ -59,7 +60,7 @@ def remove(name: str, state: Path) -> None:
     _end_processes(name)
     network.remove(name)
     cgroups.remove(name)
-    if mounts := _mounts_below(state):
+    if mounts := mounts_below(state):
         # A node mounts in a namespace of its own; whatever this is, deleting through it is wrong.
         raise ClusterError(
             f"mounted below {state}: {', '.join(mounts)}: unmount, then `down` again"
