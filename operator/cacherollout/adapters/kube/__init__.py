@@ -5,7 +5,8 @@ here.
 """
 
 from cacherollout.adapters.kube.client import Client
+from cacherollout.adapters.kube.objects import KubeObjects
 from cacherollout.adapters.kube.recorder import KubeRecorder
 from cacherollout.adapters.kube.workloads import KubeWorkloads
 
-__all__ = ["Client", "KubeRecorder", "KubeWorkloads"]
+__all__ = ["Client", "KubeObjects", "KubeRecorder", "KubeWorkloads"]
