@@ -6,6 +6,8 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --quiet
+HELM := .cluster/bin/helm
+GENERATED := crds charts/cacherollout/files manifests docs/reference
 
 ##@ Everyday
 .PHONY: help demo demo-plain demo-down test lint format
@@ -36,6 +38,26 @@ unit scenario: tools ## Run one ring without a cluster
 
 example contract e2e: tools cluster-up ## Run one ring on the real cluster
 	@$(RUN) python tests/rings.py $@
+
+##@ Generated
+.PHONY: crds manifests docs verify helm-lint
+crds: tools ## Write the definitions from the models, also into the chart
+	@$(RUN) cacherollout crd --output-dir crds && cp crds/*.yaml charts/cacherollout/files/crds/
+
+manifests: crds $(HELM) ## Write the plain manifests from the chart
+	@HELM=$(abspath $(HELM)) manifests/render.sh
+
+docs: tools ## Write the reference pages from the models
+	@$(RUN) cacherollout docs --output-dir docs/reference
+
+verify: tools $(HELM) ## Write all that is generated again, and fail where it differed
+	@was=$$(mktemp -d); trap "rm -r $$was" EXIT; cp -r --parents $(GENERATED) $$was; $(MAKE) --silent crds manifests docs; for each in $(GENERATED); do diff -ru $$was/$$each $$each; done
+
+helm-lint: crds $(HELM) ## Check the chart
+	@$(HELM) lint --strict charts/cacherollout
+
+$(HELM):
+	@python3 -m cluster tools
 
 ##@ Cluster
 .PHONY: cluster-tools cluster-up cluster-down cluster-status
