@@ -21,8 +21,14 @@ class GivenProvider:
     context: str = ""
 
     def up(self) -> None:
-        """Remember which cluster is meant; it must answer."""
+        """Remember which cluster is meant; it must answer. Named once, it need not be again."""
         workspace = self.workspace
+        earlier = workspace.record()
+        if self.source is None and earlier is not None:
+            if problems := self.problems():
+                raise ClusterError(f"cluster {workspace.name}: {'; '.join(problems)}")
+            workspace.progress.note(f"{workspace.name!r} is a given cluster and answers")
+            return
         if self.source is None:
             raise ClusterError("--provider given: say which cluster with --kubeconfig PATH")
         if not self.source.is_file():
@@ -33,7 +39,6 @@ class GivenProvider:
             # its current context, can lead us to another cluster.
             flat = chosen("config", "view", "--minify", "--flatten", "--raw")
             identity = chosen.cluster_id()
-        earlier = workspace.record()
         if earlier is not None and earlier.cluster_id != identity:
             raise ClusterError(
                 f"{workspace.name!r} stands for another cluster already: choose another --name, "

