@@ -42,9 +42,9 @@ class Node:
 
     def boot(self, programs: Path) -> None:
         """Bring everything up, in the order in which it depends on one another."""
-        with self.progress.step("network, cgroups and certificates", 2):
+        with self.progress.step("cgroups, certificates and configuration", 1):
             self._prepare()
-        with self.progress.step("etcd, API server and containerd", 6):
+        with self.progress.step("etcd, API server and containerd", 3):
             self._start_init(programs)
             self._start(components.etcd())
             self._start(components.containerd())
@@ -68,7 +68,6 @@ class Node:
         records.save(self.state, self.record)
 
     def _prepare(self) -> None:
-        network.create(self.name, self.subnets, self.state)
         cgroups.create(self.name)
         (self.state / _LOG_FOLDER).mkdir()
         pki.write(self.state / "pki", self.name, self.subnets)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import hosts, records, tools
+from cluster import hosts, locks, records, tools
 from cluster.errors import ClusterError
 from cluster.native import network, removal
 from cluster.native.node import Node
@@ -37,10 +37,18 @@ class NativeProvider:
         tools.ensure_packages(tools.NODE_PACKAGES, progress)
         programs = tools.node_programs(self.workspace.layout, progress)
         self._sweep()
-        subnets = free_subnets(network.taken_networks())
-        record = Record(name, PROVIDER, boot_id=records.boot_id(), subnet_index=subnets.index)
-        records.save(self.workspace.state, record)
-        self._node(record).boot(programs)
+        self._node(self._claim_addresses()).boot(programs)
+
+    def _claim_addresses(self) -> Record:
+        """Choose ranges and route them in one go, or a node booting beside us takes the same."""
+        name, state = self.workspace.name, self.workspace.state
+        lock = self.workspace.layout.lock("addresses")
+        with locks.exclusive(lock, doing=f"choose addresses for {name}", waits=True):
+            subnets = free_subnets(network.taken_networks())
+            record = Record(name, PROVIDER, boot_id=records.boot_id(), subnet_index=subnets.index)
+            records.save(state, record)
+            network.create(name, subnets, state)
+        return record
 
     def _sweep(self) -> None:
         name, state = self.workspace.name, self.workspace.state
