@@ -1,0 +1,1 @@
+"""Supervised works on the caches that CacheBackends describe, over the cache engine."""

@@ -1,0 +1,135 @@
+"""One pace for everything that works on a backend, whichever rollout asked for it.
+
+The engine paces one operation at a time; limits of a CacheBackend hold for all of them together. So
+operations run here without a pace of their own, over a server whose every page passes a turnstile:
+the server's busy time is counted once, however many pages were in flight, and the pause that the
+duty cycle asks for is added to whatever the others have already been made to wait.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from cacherollout.api.backend import Limits as BackendLimits
+from cacherollout.cache import Channel, Limits, Primary, Server
+from cacherollout.cache.connections import Command, Page, Reply
+
+CREDIT_SECONDS: Final = 0.005
+"""Unused time that is carried over: timers wake late, and the average must still hold."""
+PATIENCE_SECONDS: Final = 10.0
+"""An operation that got nothing done for so long is shown as failing, and begun again."""
+
+_KEYLESS: Final = frozenset((b"SCAN", b"INFO", b"DBSIZE", b"PING"))
+_MANY_KEYS: Final = frozenset((b"UNLINK", b"EXISTS", b"MGET", b"TOUCH"))
+
+
+def engine_limits(limits: BackendLimits) -> Limits:
+    """Limits of one operation behind a turnstile: nearly no pause of its own.
+
+    Below 100 % the engine still sends one page at a time and shrinks pages under congestion.
+    """
+    return Limits(
+        keys_per_second=None,
+        duty_cycle_percent=99.9,
+        page_keys=max(10, min(50, limits.keys_per_second)),
+        memory_ceiling_percent=float(limits.memory_ceiling_percent),
+        patience_seconds=PATIENCE_SECONDS,
+    )
+
+
+class Turnstile:
+    """Counts what the server does for us and says how long to wait after each page."""
+
+    def __init__(self, limits: BackendLimits) -> None:
+        self.limits = limits
+        self._idle_seconds = float("inf")
+        self._busy_until = float("-inf")
+        self._free_at = float("-inf")
+
+    def note_idle(self, elapsed_seconds: float) -> None:
+        """A page took this long that made the server do nothing: the network's share."""
+        self._idle_seconds = min(self._idle_seconds, elapsed_seconds)
+
+    def pause_seconds(
+        self, *, now: float, sent_at: float, elapsed_seconds: float, keys: int
+    ) -> float:
+        """How long to wait after a page that handled `keys`; times are the event loop's."""
+        answered_at = sent_at + elapsed_seconds
+        # Pages of several operations wait for one another: their times overlap and count once.
+        taken = max(0.0, answered_at - max(sent_at, self._busy_until))
+        self._busy_until = max(self._busy_until, answered_at)
+        idle = self._idle_seconds if self._idle_seconds < float("inf") else 0.0
+        busy = max(taken - idle, taken / 10)
+        wait = busy * (100 / self.limits.duty_cycle_percent - 1)
+        wait = max(wait, keys / self.limits.keys_per_second - taken)
+        self._free_at = max(self._free_at, now - CREDIT_SECONDS) + wait
+        return max(0.0, self._free_at - now)
+
+
+class PacedServer:
+    """A server whose pages pass a turnstile."""
+
+    def __init__(self, server: Server, turnstile: Turnstile) -> None:
+        self._server = server
+        self._turnstile = turnstile
+
+    async def primaries(self) -> Sequence[Primary]:
+        """The primaries, paced."""
+        return [_PacedPrimary(one, self._turnstile) for one in await self._server.primaries()]
+
+
+class _PacedPrimary:
+    def __init__(self, primary: Primary, turnstile: Turnstile) -> None:
+        self._primary = primary
+        self._turnstile = turnstile
+
+    @asynccontextmanager
+    async def session(self, timeout_seconds: float) -> AsyncIterator[Channel]:
+        """Lend a channel, paced."""
+        async with self._primary.session(timeout_seconds) as channel:
+            yield _PacedChannel(channel, self._turnstile)
+
+
+class _PacedChannel:
+    def __init__(self, channel: Channel, turnstile: Turnstile) -> None:
+        self._channel = channel
+        self._turnstile = turnstile
+        self._keys: dict[Page, int] = {}
+
+    def submit(self, commands: Sequence[Command]) -> Page:
+        """Write a page of commands now."""
+        page = self._channel.submit(commands)
+        names = {command[0] for command in commands}
+        self._keys[page] = -1 if names == {b"PING"} else keys_in(commands)
+        return page
+
+    async def finish(self, page: Page) -> list[Reply]:
+        """Wait for a page's replies, and then for as long as the pace asks."""
+        keys = self._keys.pop(page, 0)
+        replies = await self._channel.finish(page)
+        if keys < 0:
+            self._turnstile.note_idle(page.elapsed_seconds)
+        elif page.elapsed_seconds:
+            pause = self._turnstile.pause_seconds(
+                now=asyncio.get_running_loop().time(),
+                sent_at=page.sent_at,
+                elapsed_seconds=page.elapsed_seconds,
+                keys=keys,
+            )
+            await asyncio.sleep(pause)
+        return replies
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        """Write a page and wait for its replies."""
+        return await self.finish(self.submit(commands))
+
+
+def keys_in(commands: Sequence[Command]) -> int:
+    """Keys that a page handles; a page that asks two things of each key handles it once."""
+    counts: Counter[object] = Counter()
+    for command in commands:
+        if command[0] not in _KEYLESS:
+            counts[command[0]] += len(command) - 1 if command[0] in _MANY_KEYS else 1
+    return max(counts.values(), default=0)
