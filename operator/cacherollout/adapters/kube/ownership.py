@@ -8,6 +8,7 @@ ordinary update is what a restore wrote for others and has not handed back yet.
 from collections.abc import Iterable
 from typing import Any, Final
 
+from cacherollout.adapters.kube import lastapplied
 from cacherollout.adapters.kube.resources import Manifest
 from cacherollout.api import names
 
@@ -16,6 +17,7 @@ Entries = list[dict[str, Any]]
 Path = tuple[str, ...]
 
 _TEMPLATE: Final[Path] = ("f:spec", "f:template")
+_LAST_APPLIED: Final[Path] = ("f:metadata", "f:annotations", f"f:{lastapplied.ANNOTATION}")
 _PAUSED: Final[Path] = ("f:spec", "f:paused")
 _IDENTITY: Final = ("manager", "operation", "apiVersion", "subresource")
 _OURS: Final = {
@@ -57,10 +59,12 @@ def is_env_ours(manifest: Manifest, container: str, env: str) -> bool:
 
 
 def template_entries(manifest: Manifest) -> Entries:
-    """Everybody else's entries cut down to the pod template: what a snapshot keeps of them."""
+    """Everybody else's entries cut down to what a restore writes: what a snapshot keeps of them."""
     kept = []
     for entry in entries_of(manifest):
-        paths = {path for path in _paths_of(entry) if path[:2] == _TEMPLATE}
+        paths = {
+            path for path in _paths_of(entry) if path[:2] == _TEMPLATE or path == _LAST_APPLIED
+        }
         if paths and not _is_ours(entry):
             kept.append(_with_paths(entry, paths))
     return kept

@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from cacherollout.adapters.kube import owners, ownership, readings, templates
+from cacherollout.adapters.kube import lastapplied, owners, ownership, readings, templates
 from cacherollout.adapters.kube.client import Client
 from cacherollout.adapters.kube.resources import (
     CONTROLLER_REVISIONS,
@@ -36,6 +36,8 @@ class Snapshot:
     """The version entry in it, if any, was the operator's."""
     entries: ownership.Entries | None
     """Who owned its fields; None where that is no longer known."""
+    last_applied: Manifest | None
+    """The same template as client-side apply remembered it, if it did."""
 
 
 Action = KeepSnapshot | DropSnapshots
@@ -97,6 +99,7 @@ def manifest(rollout: RolloutObject, live: Manifest, reading: readings.Reading) 
             "container": reading.container,
             "isEnvOurs": reading.is_env_ours,
             "managedFields": ownership.template_entries(live),
+            "lastApplied": lastapplied.template_in(live),
         },
     }
 
@@ -147,6 +150,7 @@ async def load(
             data["container"],
             bool(data["isEnvOurs"]),
             data["managedFields"],
+            data.get("lastApplied"),
         )
     return await _recover(client, rollout, spec, revision)
 
@@ -166,5 +170,5 @@ async def _recover(
         template = templates.without_hash(each["spec"]["template"])
         for is_ours in (True, False):
             if templates.revision_of(template, container, env, is_env_ours=is_ours) == revision:
-                return Snapshot(revision, template, container, is_ours, None)
+                return Snapshot(revision, template, container, is_ours, None, None)
     return None

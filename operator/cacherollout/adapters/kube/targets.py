@@ -6,7 +6,14 @@ that was decided upon, so that it fails where somebody else wrote in between.
 
 from typing import Final, assert_never
 
-from cacherollout.adapters.kube import owners, ownership, readings, snapshots, templates
+from cacherollout.adapters.kube import (
+    lastapplied,
+    owners,
+    ownership,
+    readings,
+    snapshots,
+    templates,
+)
 from cacherollout.adapters.kube.client import Client
 from cacherollout.adapters.kube.resources import DEPLOYMENTS, Manifest
 from cacherollout.api.reasons import Reason
@@ -18,6 +25,7 @@ from cacherollout.ports.workloads import RolloutObject
 _TRIES: Final = 8
 """The Deployment's controller writes its status right after a restore; more races are a storm."""
 
+_LAST_APPLIED: Final = "/metadata/annotations/" + lastapplied.ANNOTATION.replace("/", "~1")
 
 Action = ApplyTarget | RestoreTarget | FreeTarget
 
@@ -82,12 +90,14 @@ async def restore(
     is_there = templates.is_same_template(live["spec"]["template"], template)
     if not is_there or bool(live["spec"].get("paused")) != action.is_paused:
         before = ownership.template_entries(live)
-        live = await _patch(
-            client,
-            live,
+        operations: list[Manifest] = [
             {"op": "replace", "path": "/spec/template", "value": template},
             {"op": "add", "path": "/spec/paused", "value": action.is_paused},
-        )
+        ]
+        applied = lastapplied.with_template(live, kept.last_applied)
+        if applied is not None:
+            operations.append({"op": "replace", "path": _LAST_APPLIED, "value": applied})
+        live = await _patch(client, live, *operations)
         entries = before if kept.entries is None else kept.entries
     else:
         entries = kept.entries or []
