@@ -78,7 +78,7 @@ def _definition(
                     "kind": {"type": "string", "description": f"Always {kind}."},
                     "metadata": {"type": "object"},
                     "spec": structural(spec),
-                    "status": structural(status),
+                    "status": _without_defaults(structural(status)),
                 },
             }
         },
@@ -102,3 +102,14 @@ def _definition(
             "versions": [version],
         },
     }
+
+
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """A status is what the operator wrote: the API server must not add parts that say nothing."""
+    kept = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in kept:
+        parts = kept["properties"].items()
+        kept["properties"] = {name: _without_defaults(part) for name, part in parts}
+    if "items" in kept:
+        kept["items"] = _without_defaults(kept["items"])
+    return kept
