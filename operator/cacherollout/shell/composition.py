@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Awaitable, Iterable
 from contextlib import AsyncExitStack
+from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
 from cacherollout.adapters.cache import RolloutCaches
@@ -46,6 +47,11 @@ async def run(settings: Settings) -> int:
     stop = asyncio.Event()
     _stop_on_signals(stop)
     metrics, health, wakeups = Metrics(), Health(), Wakeups()
+    log.info(
+        "CacheRollout %s starts.",
+        version("cacherollout"),
+        extra={"serves": ",".join(settings.namespaces) or "every namespace"},
+    )
     async with AsyncExitStack() as stack:
         pages = application(health, metrics.registry, wakeups.__len__)
         runner = await serve(pages, settings.host, settings.port)
@@ -139,17 +145,21 @@ async def _lead(
 async def _look_around(client: Client, settings: Settings, health: Health) -> None:
     """Wait until the API server knows our kinds: a watch on an unknown kind would never begin."""
     namespace = (*settings.namespaces, settings.lease_namespace)[0]
+    said = ""
     while True:
         try:
             for kind in (ROLLOUTS, BACKENDS):
                 await client.select(kind, namespace)
         except ConflictError as error:
-            log.warning("The custom resource definitions are not installed yet: %s", error)
+            state = f"The custom resource definitions are not installed yet: {error}"
         except CacheRolloutError as error:
-            log.warning("The API server is not usable yet: %s", error)
+            state = f"The API server is not usable yet: {error}"
         else:
             health.is_started = True
             return
+        if state != said:  # a state is said once, however long it lasts
+            log.warning("%s", state)
+            said = state
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -4,6 +4,7 @@ Keeps everything that the last decision wrote, the ledger above all, and changes
 read: the conditions `Ready`, `Reconciling` and `Stalled`, and the sentence.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from cacherollout.api.reasons import ConditionType, Phase
@@ -16,9 +17,9 @@ _STALLED = (Blame.USER, Blame.OURS)
 
 
 def with_failure(
-    status: dict[str, Any],
+    status: Mapping[str, Any],
     failure: Failure,
-    before: dict[str, Any],
+    before: Mapping[str, Any],
     *,
     generation: int,
     now: float,
@@ -56,10 +57,10 @@ def with_failure(
     }
 
 
-def ready_reason(status: dict[str, Any]) -> str:
+def ready_reason(status: Mapping[str, Any]) -> str:
     """The reason of the condition Ready; empty where there is none."""
     return str(_by_type(status).get(ConditionType.READY, {}).get("reason", ""))
 
 
-def _by_type(status: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def _by_type(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {condition["type"]: condition for condition in status.get("conditions", [])}

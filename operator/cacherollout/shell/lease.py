@@ -75,20 +75,21 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours; outages of the API server only make it take longer."""
-        is_said = False
+        said = ""
         while True:
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     holder = await self._try_to_take()
             except (CacheRolloutError, TimeoutError) as error:
-                log.warning("The Lease could not be read or taken: %s", foreign(str(error)))
+                state = f"Standing by; the Lease could not be read or taken: {_text_of(error)}"
             else:
                 if holder is None:
                     log.info("This replica holds the Lease.", extra={"identity": self._identity})
                     return
-                if not is_said:
-                    log.info("Standing by.", extra={"holder": holder, "identity": self._identity})
-                    is_said = True
+                state = f"Standing by; {holder} holds the Lease."
+            if state != said:  # a state is said once, however long it lasts
+                log.info("%s", state, extra={"identity": self._identity})
+                said = state
             await asyncio.sleep(POLL_SECONDS)
 
     async def keep(self) -> str:
@@ -107,7 +108,7 @@ class Lease:
                     async with asyncio.timeout(min(left, RETRY_SECONDS)):
                         await self._check_holder()
             except (CacheRolloutError, TimeoutError) as error:
-                log.warning("The Lease could not be renewed: %s", foreign(str(error)))
+                log.warning("The Lease could not be renewed: %s", _text_of(error))
         if self._held is None:
             return "another replica holds it"
         self._held = None
@@ -123,7 +124,7 @@ class Lease:
             async with asyncio.timeout(RETRY_SECONDS):
                 await self._store.replace({**held, "spec": spec})
         except (CacheRolloutError, TimeoutError) as error:
-            log.warning("The Lease could not be released: %s", foreign(str(error)))
+            log.warning("The Lease could not be released: %s", _text_of(error))
 
     async def _try_to_take(self) -> str | None:
         """Take the Lease if it is free; gives its holder if not."""
@@ -178,6 +179,10 @@ class Lease:
 
     def _now(self) -> str:
         return at_utc(self._clock()).strftime(_MICRO)
+
+
+def _text_of(error: Exception) -> str:
+    return foreign(str(error)) or "no answer in time"
 
 
 async def end_when_lost(lease: Lease, end: Callable[[str], None]) -> None:

@@ -159,11 +159,12 @@ class Reconciler:
         if status != before:
             self._ensure_leading()
             rollout = await self._world.workloads.write_status(rollout, status)
+        done: list[str] = []
         try:
-            await self._apply(rollout, spec, decision, observed)
+            await self._apply(rollout, spec, decision, observed, done)
         finally:
             # The transition is stored: it is said even where carrying it out must be tried again.
-            _log_change(rollout.key, before, status, decision)
+            _log_change(rollout.key, before, status, decision, done)
             for said in decision.says:
                 await self._world.recorder.say(rollout, said)
         self._watcher.show(rollout.key, decision.phase, decision.ledger, now)
@@ -202,8 +203,12 @@ class Reconciler:
         spec: CacheRolloutSpec,
         decision: Decision,
         observed: Observed,
+        done: list[str],
     ) -> None:
-        """Carry the actions out in order; ConflictError where one is no longer asked for."""
+        """Carry the actions out in order; ConflictError where one is no longer asked for.
+
+        `done` gets the names of those that were carried out on the cluster.
+        """
         for planned in decision.actions:
             action: Action | None = planned
             if planned.is_irreversible:
@@ -219,6 +224,7 @@ class Reconciler:
                 )
             elif action is not None:
                 await self._world.workloads.apply(rollout, spec, action)
+                done.append(type(action).__name__)
 
     async def _failed(self, key: Key, rollout: RolloutObject | None, error: Exception) -> Outcome:
         failure = classify(error)
@@ -351,10 +357,13 @@ def _look_of(rollout: RolloutObject) -> tuple[object, ...]:
 
 
 def _log_change(
-    key: Key, before: dict[str, Any], after: dict[str, Any], decision: Decision
+    key: Key,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    decision: Decision,
+    done: list[str],
 ) -> None:
     """One line for a pass that changed something people care about."""
-    done = [type(action).__name__ for action in decision.actions if type(action) is not RunWorks]
     has_moved = (before.get("phase"), ready_reason(before)) != (
         after.get("phase"),
         ready_reason(after),

@@ -32,8 +32,6 @@ class Settings:
     """Port of the health checks and metrics; 0 picks a free one."""
     workers: int = 8
     """Most rollouts worked at one time."""
-    api_requests_per_second: float = 100.0
-    api_burst: int = 250
     kubeconfig: str | None = None
     """Without it the process uses the pod's service account."""
     context: str | None = None
@@ -47,8 +45,6 @@ class Settings:
             raise ValueError(f"workers is {self.workers}; choose 1 to 64")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port is {self.port}; choose 0 to 65535")
-        if self.api_requests_per_second <= 0 or self.api_burst < 1:
-            raise ValueError("api-qps and api-burst must be above 0")
         if self.context and not self.kubeconfig:
             raise ValueError("context needs kubeconfig, since a service account has none")
 
