@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from cacherollout.adapters.metrics import pods as module
-from cacherollout.adapters.metrics.pods import PodMetrics, metrics_session
+from cacherollout.adapters.metrics.pods import PodMetrics
 from cacherollout.api.names import Key
 from cacherollout.api.reasons import Reason
 from cacherollout.api.rollout import CacheRolloutSpec
@@ -97,8 +97,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def metrics(clock: Clock) -> AsyncIterator[PodMetrics]:
-    async with metrics_session() as session:
-        yield PodMetrics(session, clock)
+    metrics = PodMetrics(clock)
+    yield metrics
+    await metrics.close()
 
 
 async def test_every_pod_is_measured_under_the_time_of_the_scrape(

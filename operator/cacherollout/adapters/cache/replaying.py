@@ -41,7 +41,7 @@ _RATE_MEMORY: Final = 32
 
 
 def replay_session() -> aiohttp.ClientSession:
-    """A session fit for replaying: no proxies, no cookies. The caller closes it."""
+    """A session fit for replaying: no proxies, no cookies. To be closed."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=100, limit_per_host=MAX_CONCURRENT),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,6 +9,7 @@ import aiohttp
 
 from cacherollout.adapters.cache.backends import Backend, Backends
 from cacherollout.adapters.cache.problems import ProblemError, problem_of
+from cacherollout.adapters.cache.replaying import replay_session
 from cacherollout.adapters.cache.sessions import Session, refuse_contradictions
 from cacherollout.adapters.cache.workplaces import Workplace
 from cacherollout.api.names import Key
@@ -35,13 +36,11 @@ class _Rollout:
 
 
 class RedisCaches:
-    """Caches by rollout. `session` is one made by `replay_session`; `clock` gives epoch seconds."""
+    """Caches by rollout; `clock` gives seconds since the epoch. To be closed."""
 
-    def __init__(
-        self, objects: Objects, session: aiohttp.ClientSession, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, objects: Objects, clock: Callable[[], float]) -> None:
         self._backends = Backends(objects)
-        self._http = session
+        self._http: aiohttp.ClientSession | None = None
         self._clock = clock
         self._rollouts: dict[Key, _Rollout] = {}
 
@@ -103,6 +102,9 @@ class RedisCaches:
         """End everything; for the end of the process."""
         for key in [*self._rollouts]:
             await self.forget(key)
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
 
     async def _health(self, key: Key, spec: CacheRolloutSpec) -> CacheFacts:
         try:
@@ -120,6 +122,8 @@ class RedisCaches:
 
     async def _place(self, key: Key, spec: CacheRolloutSpec) -> Workplace:
         backend = await self._backends.resolve(Key(key.namespace, spec.cache.backend_ref.name))
+        if self._http is None:
+            self._http = replay_session()
         return Workplace(backend, spec, self._http, self._clock)
 
     def _failed(self, backend: Backend, error: Exception) -> None:

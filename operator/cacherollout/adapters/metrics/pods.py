@@ -51,8 +51,8 @@ class _Round:
     ends_at: float
 
 
-def metrics_session() -> aiohttp.ClientSession:
-    """A session fit for PodMetrics: no proxies, cookies or decompression. The caller closes it."""
+def _open_session() -> aiohttp.ClientSession:
+    """No proxies, cookies or decompression."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=100, limit_per_host=2, keepalive_timeout=75),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -64,15 +64,10 @@ def metrics_session() -> aiohttp.ClientSession:
 
 
 class PodMetrics:
-    """Implements ports.metrics.Metrics; `clock` gives seconds since the epoch."""
+    """Implements ports.metrics.Metrics; `clock` gives seconds since the epoch. To be closed."""
 
-    def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        clock: Callable[[], float],
-        names: MetricNames = CONTRACT,
-    ) -> None:
-        self._session = session
+    def __init__(self, clock: Callable[[], float], names: MetricNames = CONTRACT) -> None:
+        self._session: aiohttp.ClientSession | None = None
         self._clock = clock
         self._names = names
         self._newest: dict[Key, Measurement] = {}
@@ -97,6 +92,12 @@ class PodMetrics:
         """Drop what is remembered of a rollout."""
         self._begun_at.pop(key, None)
         self._newest.pop(key, None)
+
+    async def close(self) -> None:
+        """Close the connections to the pods."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
 
     async def _scrape_all(
         self, now: float, spec: CacheRolloutSpec, pods: tuple[PodFacts, ...]
@@ -150,6 +151,8 @@ class PodMetrics:
             raise _ScrapeError(f"{url} cannot be used: {error}") from error
 
     async def _get(self, url: yarl.URL) -> bytes:
+        if self._session is None:
+            self._session = _open_session()
         fix = "check metrics.port and metrics.path, and the NetworkPolicies of the namespace"
         try:
             async with self._session.get(url, allow_redirects=False) as response:
