@@ -33,6 +33,7 @@ from cacherollout.cache.facts import Memory, ServerFacts, probe
 from cacherollout.cache.heat import Coverage, CoverageReport, Hot, HotIds, HotReport
 from cacherollout.cache.keys import Codec, Family, KeyTemplate, Writes, check_version, key_of
 from cacherollout.cache.limits import Limits
+from cacherollout.cache.mirrors import Mirror, MirrorState
 from cacherollout.cache.progress import Progress
 from cacherollout.cache.retirements import (
     Keep,
@@ -70,6 +71,8 @@ __all__ = [
     "KeyTemplate",
     "Limits",
     "Memory",
+    "Mirror",
+    "MirrorState",
     "MovedError",
     "NamespaceSurvey",
     "NotReadyError",

@@ -20,6 +20,7 @@ import hiredis
 
 from cacherollout.cache.errors import (
     CommandError,
+    OutOfMemoryError,
     RefusedError,
     ServerError,
     UnansweredError,
@@ -31,11 +32,12 @@ from cacherollout.cache.errors import (
 Argument = bytes | str | int
 Command = tuple[Argument, ...]
 Reply = Any
-"""Whatever RESP3 carries: bytes, int, float, bool, None, list, dict, or a `WrongTypeError`."""
+"""Whatever RESP3 carries: bytes, int, float, bool, None, list, dict, or an error that concerns one command."""
 PushHandler = Callable[[Sequence[Any]], None]
 
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # typed too narrowly there
 
+_IN_PLACE: Final = (WrongTypeError, OutOfMemoryError)
 _CLIENT_NAME: Final = b"cacherollout"
 
 
@@ -149,8 +151,8 @@ class Connection(asyncio.Protocol):
     async def finish(self, page: Page) -> list[Reply]:
         """Wait for the replies of a page, in the order of its commands.
 
-        A `WrongTypeError` stands in place of its reply; any other error reply is raised, once the
-        whole page is answered.
+        A `WrongTypeError` or `OutOfMemoryError` concerns one command and stands in place of its
+        reply; any other error reply is raised, once the whole page is answered.
 
         Raises:
             UnansweredError: Not answered in time; the connection is closed.
@@ -160,7 +162,7 @@ class Connection(asyncio.Protocol):
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await page.future
+                return await asyncio.shield(page.future)
         except TimeoutError as error:
             failure = UnansweredError(f"{self._endpoint}: no reply in {self._timeout_seconds:g} s")
             self._fail(failure)
@@ -171,9 +173,9 @@ class Connection(asyncio.Protocol):
         return await self.finish(self.submit(commands))
 
     async def call(self, *command: Argument) -> Reply:
-        """Run one command; errors as in `finish`, `WrongTypeError` raised too."""
+        """Run one command; errors as in `finish`, and raised whatever they are."""
         (reply,) = await self.pipeline([command])
-        if isinstance(reply, WrongTypeError):
+        if isinstance(reply, ServerError):
             raise reply
         return reply
 
@@ -218,7 +220,7 @@ class Connection(asyncio.Protocol):
             self._fail(UnreachableError(f"{self._endpoint}: sent a reply nobody asked for"))
             return
         page = self._waiting[0]
-        if isinstance(reply, ServerError) and not isinstance(reply, WrongTypeError):
+        if isinstance(reply, ServerError) and not isinstance(reply, _IN_PLACE):
             page.error = page.error or reply
         page.replies.append(reply)
         page.missing -= 1
@@ -226,8 +228,6 @@ class Connection(asyncio.Protocol):
             return
         self._waiting.popleft()
         page.elapsed_seconds = self._loop.time() - page.sent_at
-        if page.future.done():  # cancelled: nobody waits for it any more
-            return
         if page.error is None:
             page.future.set_result(page.replies)
         else:
@@ -241,9 +241,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         while self._waiting:
-            future = self._waiting.popleft().future
-            if not future.done():
-                _raise_in(future, failure)
+            _raise_in(self._waiting.popleft().future, failure)
 
 
 def _located(error: ServerError, endpoint: Endpoint) -> ServerError:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cacherollout.cache.errors import TemplateError
+from cacherollout.cache.errors import OutOfMemoryError, TemplateError
 from cacherollout.cache.facts import Memory, ServerFacts, read_facts
 from cacherollout.cache.keys import Family, Match, Scope
 from cacherollout.cache.limits import Limits
@@ -125,6 +125,8 @@ class Copy(Sweep[_Tally, CopyReport]):
         tally = self._tally
         for match, is_copied in zip(matches, replies, strict=False):
             name = match.family.name
+            if isinstance(is_copied, OutOfMemoryError):
+                raise is_copied
             if is_copied:
                 tally.copied[name] += 1
                 self._unchecked_bytes += self._key_bytes[name]

@@ -56,7 +56,7 @@ class ReadOnlyError(ServerError):
 
 
 class OutOfMemoryError(ServerError):
-    """The server is at `maxmemory` and may not evict (OOM)."""
+    """The server is at `maxmemory` and may not evict (OOM); returned in place of a reply."""
 
 
 class MovedError(ServerError):

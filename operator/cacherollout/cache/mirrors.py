@@ -1,0 +1,349 @@
+"""Mirror: while two versions are in use, keep the cached copies of one from outliving the other's.
+
+The server pushes every change under both versions' keys (CLIENT TRACKING in broadcasting mode; no
+server setting is needed), and the mirror applies it to the counterpart within a round trip or two.
+It promises: once the application's deletion of a cached value has been pushed, the counterpart does
+not serve the old value for longer than the lag, whatever writers, copier and mirror do in between.
+A lost connection loses pushes; it is declared at once, repaired by a walk over both namespaces, and
+only then over.
+
+What no mirror can see, and what applications therefore must do:
+
+- Deleting a key that is *not cached* pushes nothing. Under a compatible family both versions hold
+  the same ids once `Copy` has run over `Mirror.server`, so this concerns the lag alone; under an
+  incompatible family an id cached under one version only is not protected. Applications close
+  both by deleting all active versions' keys in one command: ``DEL user:v2:7 user:v3:7``.
+- For an incompatible family under `Writes.INVALIDATE`, a deletion followed by a refill before the
+  mirror looks (within the lag) looks like a fill. Only an origin faster than the lag gets there.
+- Expiry is pushed like a deletion and removes the counterpart: a little warmth, never freshness.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Generator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from cacherollout.cache.changes import Changes
+from cacherollout.cache.connections import Command, Connection, Page, Reply
+from cacherollout.cache.errors import TRANSIENT, NotReadyError, TemplateError, UnreachableError
+from cacherollout.cache.keys import Family, Scope
+from cacherollout.cache.limits import Limits
+from cacherollout.cache.reconciling import LOAD, Outcome, destination, in_step
+from cacherollout.cache.repairs import Repair
+from cacherollout.cache.servers import Channel, Primary, Server, Standalone
+
+_BATCH: Final = 50
+_HEARTBEAT_SECONDS: Final = 1.0
+_FIRST_RETRY_SECONDS: Final = 0.05
+_LAST_RETRY_SECONDS: Final = 2.0
+_LAGS: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorState:
+    """How a mirror stands.
+
+    Attributes:
+        is_coherent: Whether every change so far is applied or about to be.
+        incoherent_seconds: For how long it has not been, counted from the last sure sign of life;
+            None while coherent, infinite before the first repair.
+        gaps: How often pushes were, or may have been, lost.
+        mirrored: Values copied to the counterpart.
+        removed: Keys removed because of the counterpart.
+        repaired: Keys that repairs overwrote or removed.
+        pending: Ids that changed and wait.
+        lag_p50_seconds: Push to applied, median of the last 1,000; 0 before the first.
+        lag_p99_seconds: The same, 99th percentile.
+
+    """
+
+    is_coherent: bool
+    incoherent_seconds: float | None
+    gaps: int
+    mirrored: int
+    removed: int
+    repaired: int
+    pending: int
+    lag_p50_seconds: float
+    lag_p99_seconds: float
+
+
+class Mirror:
+    """A two-way mirror between `stable` and `target` on one primary. Needs Redis 6.2.
+
+    `serving` says which of the two take application traffic, and may be set while the mirror runs:
+    set both *before* the target's first pod is admitted, the target alone after promotion. Changes
+    under a version that does not serve are not mirrored, and a repair trusts the versions that do.
+
+    `gap_seconds` is for taking over from another process: how long ago its mirror was last known
+    coherent; None if there was none.
+    """
+
+    def __init__(
+        self,
+        server: Standalone,
+        families: Sequence[Family],
+        *,
+        stable: str,
+        target: str,
+        serving: Collection[str],
+        limits: Limits | None = None,
+        gap_seconds: float | None = None,
+    ) -> None:
+        if stable == target:
+            raise TemplateError(f"target: must differ from stable, both are {stable!r}")
+        self._endpoint = server.endpoint
+        self._scope = Scope(tuple(families), (stable, target))
+        self._versions = (stable, target)
+        self._limits = limits or Limits()
+        self.serving = serving
+        self._changes = Changes(self._scope)
+        self._wake = asyncio.Event()
+        self._coherent = asyncio.Event()
+        self._connection: Connection | None = None
+        self._first_gap_seconds = gap_seconds
+        self._alive_at = -math.inf
+        self._gaps = self._mirrored = self._removed = self._repaired = 0
+        self._lags: deque[float] = deque(maxlen=_LAGS)
+        self.server: Server = _MirrorServer(self)
+        """A `Server` whose writes this mirror knows to be ours; for Copy, Keep and Retire."""
+
+    @property
+    def serving(self) -> frozenset[str]:
+        """The versions that take application traffic."""
+        return self._serving
+
+    @serving.setter
+    def serving(self, versions: Collection[str]) -> None:
+        wanted = frozenset(versions)
+        if not wanted or not wanted <= {*self._versions}:
+            raise TemplateError(f"serving: must be one or both of {', '.join(self._versions)}")
+        self._serving = wanted
+
+    @property
+    def state(self) -> MirrorState:
+        """How the mirror stands; call it from the event loop that runs it."""
+        lags = sorted(self._lags) or [0.0]
+        is_coherent = self._coherent.is_set()
+        now = asyncio.get_running_loop().time()
+        return MirrorState(
+            is_coherent=is_coherent,
+            incoherent_seconds=None if is_coherent else now - self._alive_at,
+            gaps=self._gaps,
+            mirrored=self._mirrored,
+            removed=self._removed,
+            repaired=self._repaired,
+            pending=len(self._changes),
+            lag_p50_seconds=lags[len(lags) // 2],
+            lag_p99_seconds=lags[len(lags) * 99 // 100],
+        )
+
+    async def coherent(self) -> None:
+        """Wait until the mirror is coherent."""
+        await self._coherent.wait()
+
+    def channel(self) -> Channel:
+        """The mirror's own connection, as `server` lends it.
+
+        Raises:
+            UnreachableError: There is none at the moment.
+
+        """
+        if self._connection is None:
+            raise UnreachableError("the mirror has no connection at the moment")
+        return _MirrorChannel(self._connection, self._changes)
+
+    async def run(self) -> None:
+        """Mirror until cancelled; reconnect and repair after every loss.
+
+        Raises:
+            RefusedError: Credentials or rights are missing.
+            CommandError: The server does not know what the mirror needs.
+
+        """
+        retry_seconds = _FIRST_RETRY_SECONDS
+        while True:
+            gaps = self._gaps
+            try:
+                await self._live()
+            except TRANSIENT:
+                if self._gaps != gaps:  # it had worked
+                    retry_seconds = _FIRST_RETRY_SECONDS
+                await asyncio.sleep(retry_seconds)
+                retry_seconds = min(2 * retry_seconds, _LAST_RETRY_SECONDS)
+
+    async def _live(self) -> None:
+        """One connection's life: track, then apply, repair and watch until something fails."""
+        timeout_seconds = self._limits.timeout_seconds
+        connection = await Connection.connect(self._endpoint, timeout_seconds=timeout_seconds)
+        self._changes = changes = Changes(self._scope)
+        connection.on_push = partial(self._note, connection, changes)
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await connection.pipeline([LOAD, self._tracking()])
+            self._connection = connection
+            loops = (
+                self._apply(connection, changes),
+                self._beat(connection),
+                self._repair(connection, changes),
+                _until_lost(connection),
+            )
+            tasks += [asyncio.create_task(loop) for loop in loops]
+            while True:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+                    tasks.remove(task)
+        finally:
+            self._connection = None
+            self._gaps += self._coherent.is_set()
+            self._coherent.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await connection.wait_closed()
+
+    def _tracking(self) -> Command:
+        heads = {f.template.head(v) for f in self._scope.families for v in self._versions}
+        # Redis refuses prefixes that contain one another; the shorter one brings all pushes.
+        outer = [h for h in heads if not any(h != o and h.startswith(o) for o in heads)]
+        prefixes = [part for head in sorted(outer) for part in (b"PREFIX", head)]
+        return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes, b"NOLOOP")
+
+    def _note(self, connection: Connection, changes: Changes, push: Sequence[Any]) -> None:
+        if push[0] != b"invalidate" or push[1] is None:  # None: FLUSHALL, which leaves no key
+            return
+        now = asyncio.get_running_loop().time()
+        for key in push[1]:
+            changes.note(key, now, self._serving)
+        if changes.has_overflowed:
+            connection.close()
+        self._wake.set()
+
+    async def _apply(self, connection: Connection, changes: Changes) -> None:
+        loop = asyncio.get_running_loop()
+        channel = _MirrorChannel(connection, changes)
+        while True:
+            batch = changes.take(_BATCH)
+            if not batch:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            steps = in_step([change.pair(self._versions) for change in batch])
+            outcomes = await _drive(steps, channel)
+            now = loop.time()
+            self._lags.extend(now - change.noted_at for change in batch)
+            self._mirrored += sum(outcome > 0 for outcome in outcomes)
+            self._removed -= sum(min(0, outcome) for outcome in outcomes)
+
+    async def _beat(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sent_at = loop.time()
+            await connection.call("PING")
+            if self._coherent.is_set():
+                self._alive_at = sent_at
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+    async def _repair(self, connection: Connection, changes: Changes) -> None:
+        loop = asyncio.get_running_loop()
+        gap_seconds = self._first_gap_seconds
+        if self._alive_at > -math.inf:
+            gap_seconds = loop.time() - self._alive_at
+        repair = Repair(
+            _OneConnection(connection, changes),
+            self._scope,
+            serving=self._serving,
+            gap_seconds=gap_seconds,
+            limits=self._limits,
+        )
+        report = await repair.run()
+        while len(changes):
+            await connection.call("PING")
+        self._repaired += report.overwritten + report.removed
+        self._alive_at = loop.time()
+        self._coherent.set()
+
+
+async def _until_lost(connection: Connection) -> None:
+    await connection.lost.wait()
+    await connection.call("PING")  # raises what it was lost for
+
+
+def _destinations(commands: Sequence[Command]) -> list[bytes]:
+    return [key for command in commands if (key := destination(command)) is not None]
+
+
+async def _drive(
+    steps: Generator[Sequence[Command], list[Reply], list[Outcome]], channel: Channel
+) -> list[Outcome]:
+    try:
+        commands = next(steps)
+        while True:
+            commands = steps.send(await channel.pipeline(commands))
+    except StopIteration as end:
+        outcomes: list[Outcome] = end.value
+        return outcomes
+
+
+class _MirrorChannel:
+    """The mirror's connection, lent to others; what they copy counts as the mirror's own writes."""
+
+    def __init__(self, connection: Connection, changes: Changes) -> None:
+        self._connection = connection
+        self._changes = changes
+
+    def submit(self, commands: Sequence[Command]) -> Page:
+        opened = _destinations(commands)
+        self._changes.open(opened)
+        page = self._connection.submit(commands)
+        if opened:
+            page.future.add_done_callback(partial(self._fence, opened))
+        return page
+
+    def _fence(self, opened: Sequence[bytes], _: "asyncio.Future[list[Reply]]") -> None:
+        fence = self._connection.submit([(b"PING",)])
+        fence.future.add_done_callback(lambda _: self._changes.close(opened))
+
+    async def finish(self, page: Page) -> list[Reply]:
+        return await self._connection.finish(page)
+
+    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
+        return await self.finish(self.submit(commands))
+
+
+class _OneConnection:
+    """A `Server` and `Primary` that is one particular connection, for as long as that lasts."""
+
+    def __init__(self, connection: Connection, changes: Changes) -> None:
+        self._channel = _MirrorChannel(connection, changes)
+
+    async def primaries(self) -> Sequence[Primary]:
+        return (self,)
+
+    @asynccontextmanager
+    async def session(self, timeout_seconds: float) -> AsyncIterator[Channel]:
+        yield self._channel
+
+
+class _MirrorServer:
+    """`Mirror.server`: whichever connection the mirror has, once it is coherent."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    async def primaries(self) -> Sequence[Primary]:
+        return (self,)
+
+    @asynccontextmanager
+    async def session(self, timeout_seconds: float) -> AsyncIterator[Channel]:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self._mirror.coherent()
+        except TimeoutError as error:
+            raise NotReadyError("the mirror is not coherent yet") from error
+        yield self._mirror.channel()

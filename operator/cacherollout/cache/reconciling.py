@@ -1,0 +1,201 @@
+"""What one changed key means for its counterpart: the rules of the mirror.
+
+A push message says *that* a key changed, never how, and arrives after the fact. So every rule looks
+at the keys as they are now. Two things make acting on such a look safe: removing a key is always
+right (a miss costs warmth, never freshness), and a copy that lands after a change which it should
+have seen is found out by `changes`, whose suspicion the rules below take up.
+
+Each rule is a generator for one pair of keys: commands out, replies in, the outcome at the end (a
+positive number for a copy, minus n for n keys removed). `in_step` runs many of them at once, a page
+for each step. Scripts only ever look, because Redis does not take what a script writes for the
+writes of the connection that runs it (NOLOOP): the mirror would hear its own echo.
+"""
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from cacherollout.cache.connections import Command, Reply
+from cacherollout.cache.errors import OutOfMemoryError
+
+Outcome = int
+PairSteps = Generator[Sequence[Command], list[Reply], Outcome]
+
+_COMPARE: Final = b"""
+local function dump(key) return redis.call('DUMP', key) end
+local function ttl(key) return redis.call('PTTL', key) end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then return {0, 0} end
+if dump(KEYS[1]) ~= dump(KEYS[2]) then return {0, 0} end
+return {1, math.abs(ttl(KEYS[1]) - ttl(KEYS[2])) <= 1 and 1 or 0}
+"""
+_COMPARE_SHA: Final = hashlib.sha1(_COMPARE, usedforsecurity=False).hexdigest().encode()
+_ABSENT: Final = -2
+"""What PTTL replies for a key that is not there."""
+LOAD: Final[Command] = (b"SCRIPT", b"LOAD", _COMPARE)
+"""What a connection must run before it runs rules."""
+
+
+class Rule(StrEnum):
+    """How to reconcile a pair."""
+
+    ONE = "One"
+    """One side changed, and values may be copied."""
+    BOTH = "Both"
+    """Both sides changed, in an order nobody knows, and values may be copied."""
+    FILL = "Fill"
+    """One side changed, values cannot be copied, and a SET is a fill."""
+    FILL_BOTH = "FillBoth"
+    """The same for both sides."""
+    UPDATE = "Update"
+    """One side changed, values cannot be copied, and a SET may be an update."""
+    UPDATE_BOTH = "UpdateBoth"
+    """The same for both sides."""
+    GAP = "Gap"
+    """Values cannot be copied, and changes of the first side may have been missed."""
+    GAP_BOTH = "GapBoth"
+    """The same for both sides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two keys of one id, and what is known about them.
+
+    Attributes:
+        rule: How to reconcile them.
+        changed: The key that changed; under the BOTH rules either of the two.
+        other: Its counterpart.
+        is_suspect: Whether the application may have changed `changed` before a write of ours.
+        old_ms: For the GAP rules: a remaining TTL below it proves a value older than the gap.
+
+    """
+
+    rule: Rule
+    changed: bytes
+    other: bytes
+    is_suspect: bool = False
+    old_ms: int = 0
+
+    def steps(self) -> PairSteps:
+        """Reconcile."""
+        match self.rule:
+            case Rule.ONE:
+                return _suspect(self) if self.is_suspect else _one(self)
+            case Rule.BOTH:
+                return _both(self)
+            case Rule.FILL | Rule.FILL_BOTH:
+                return _fill(self)
+            case Rule.UPDATE:
+                return _remove(self.other)
+            case Rule.UPDATE_BOTH:
+                return _remove(self.changed, self.other)
+            case Rule.GAP | Rule.GAP_BOTH:
+                return _gap(self)
+            case _:
+                assert_never(self.rule)
+
+
+def destination(command: Command) -> bytes | None:
+    """The key onto which a command may copy another, if any."""
+    target = command[2] if command[0] == b"COPY" else None
+    return target if isinstance(target, bytes) else None
+
+
+def in_step(pairs: Sequence[Pair]) -> Generator[Sequence[Command], list[Reply], list[Outcome]]:
+    """Reconcile many pairs, all first steps in one page, then all second steps, and so on."""
+    outcomes = [0] * len(pairs)
+    running: list[tuple[int, PairSteps, Sequence[Command]]] = []
+    for index, pair in enumerate(pairs):
+        steps = pair.steps()
+        running.append((index, steps, next(steps)))
+    while running:
+        replies = yield [command for _, _, commands in running for command in commands]
+        still: list[tuple[int, PairSteps, Sequence[Command]]] = []
+        at = 0
+        for index, steps, commands in running:
+            try:
+                still.append((index, steps, steps.send(replies[at : at + len(commands)])))
+            except StopIteration as end:
+                outcomes[index] = end.value
+            at += len(commands)
+        running = still
+    return outcomes
+
+
+def _remove(*keys: bytes) -> PairSteps:
+    (removed,) = yield [(b"UNLINK", *keys)]
+    return -int(removed)
+
+
+def _one(pair: Pair) -> PairSteps:
+    """Gone: remove the other. There: bring the other up to it."""
+    copied, is_there = yield [
+        (b"COPY", pair.changed, pair.other),
+        (b"EXISTS", pair.changed),
+    ]
+    if copied == 1:
+        return 1
+    if not is_there or isinstance(copied, OutOfMemoryError):
+        return (yield from _remove(pair.other))
+    _, is_copy = yield from _compare(pair)
+    if is_copy:  # nothing to do; and so two mirrors do not echo for ever
+        return 0
+    return (yield from _overwrite(pair))
+
+
+def _suspect(pair: Pair) -> PairSteps:
+    """We wrote `changed`, and the application changed it, before or after.
+
+    If our copy is what is there, the application's change came before and was undone by it: a
+    value that it had removed lives again. A copy is told by its bytes and its expiry, which COPY
+    takes over to the millisecond. Otherwise the application's value is there, newer than ours.
+    """
+    is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
+    if is_there and is_other_there:
+        _, is_copy = yield from _compare(pair)
+        if not is_copy:
+            return (yield from _overwrite(pair))
+    return (yield from _remove(pair.changed, pair.other))
+
+
+def _both(pair: Pair) -> PairSteps:
+    """Equal values are both right, unless one is the application's undone by our copy."""
+    is_same, is_copy = yield from _compare(pair)
+    if is_same and not (is_copy and pair.is_suspect):
+        return 0
+    return (yield from _remove(pair.changed, pair.other))
+
+
+def _fill(pair: Pair) -> PairSteps:
+    """An absence is a removal, or an expiry, and counts; a presence does not."""
+    is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
+    if not is_there:
+        return (yield from _remove(pair.other))
+    if pair.rule is Rule.FILL_BOTH and not is_other_there:
+        return (yield from _remove(pair.changed))
+    return 0
+
+
+def _gap(pair: Pair) -> PairSteps:
+    """What may have been refilled during the gap may have been removed in it: its other goes."""
+    ttl, other_ttl = yield [(b"PTTL", pair.changed), (b"PTTL", pair.other)]
+    doomed = []
+    if not 0 <= ttl < pair.old_ms:
+        doomed.append(pair.other)
+    if pair.rule is Rule.GAP_BOTH and ttl != _ABSENT and not 0 <= other_ttl < pair.old_ms:
+        doomed.append(pair.changed)
+    return (yield from _remove(*doomed)) if doomed else 0
+
+
+def _overwrite(pair: Pair) -> PairSteps:
+    (copied,) = yield [(b"COPY", pair.changed, pair.other, b"REPLACE")]
+    if copied == 1:
+        return 1
+    return (yield from _remove(pair.other))  # gone by now, or no memory to keep it fresh
+
+
+def _compare(pair: Pair) -> Generator[Sequence[Command], list[Reply], tuple[bool, bool]]:
+    (verdict,) = yield [(b"EVALSHA", _COMPARE_SHA, 2, pair.changed, pair.other)]
+    is_same, is_copy = verdict
+    return bool(is_same), bool(is_copy)

@@ -1,0 +1,92 @@
+"""Repair: make two versions coherent again after pushes were lost.
+
+What happened during a gap left no trace, so nothing is assumed; what may be stale goes, and a miss
+is always safe. Which side may be stale follows from who serves:
+
+- **One version serves.** It alone takes the application's invalidations, so it is right. Under a
+  compatible family every key of the other version is overwritten with its counterpart, or removed
+  where there is none. Keys of the serving version are never touched.
+- **Both serve.** Either may have missed the other's invalidations. Compatible pairs with equal
+  values stay, everything else in the scope is removed on both sides: about gap ÷ TTL of the keys.
+- **Values that cannot be converted** cannot be compared. A key stays only if its counterpart is
+  there and surely older than the gap: its remaining TTL is below the shortest full TTL minus the
+  age of the gap. Without a declared TTL, or with a gap of unknown age, nothing is sure. Where both
+  serve, keys of the stable version without a counterpart stay: removing them all would empty the
+  cache that carries the load, for the sake of the few that were written in the gap.
+
+Runs over the mirror's own connection, beside the live changes, page by page within the limits.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cacherollout.cache.keys import Match, Scope
+from cacherollout.cache.limits import Limits
+from cacherollout.cache.reconciling import Pair, Rule, in_step
+from cacherollout.cache.servers import Server
+from cacherollout.cache.sweeps import Steps, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """How many keys were overwritten and how many removed."""
+
+    overwritten: int
+    removed: int
+
+
+class Repair(Sweep[Counter[str], RepairReport]):
+    """One walk that restores coherence; see the module.
+
+    `scope` holds the two versions, stable first. `gap_seconds` is how long ago the last push that
+    is known to have arrived was sent; None if unknown.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        scope: Scope,
+        *,
+        serving: frozenset[str],
+        gap_seconds: float | None,
+        limits: Limits,
+    ) -> None:
+        super().__init__(server, scope, limits, Counter())
+        self._stable, self._target = scope.versions
+        self._serving = serving
+        self._standby = self._stable if serving == {self._target} else self._target
+        self._gap_seconds = gap_seconds
+
+    def _steps(self, matches: Sequence[Match]) -> Steps:
+        pairs = [pair for match in matches if (pair := self._pair(match)) is not None]
+        for outcome in (yield from in_step(pairs)):
+            self._tally["overwritten"] += outcome > 0
+            self._tally["removed"] -= min(0, outcome)
+
+    def _pair(self, match: Match) -> Pair | None:
+        other = self._target if match.version == self._stable else self._stable
+        counterpart = match.under(other)
+        do_both_serve = len(self._serving) == 2
+        if match.family.is_compatible:
+            if do_both_serve:
+                return Pair(Rule.BOTH, match.key, counterpart)
+            if match.version in self._serving:
+                return None
+            return Pair(Rule.ONE, counterpart, match.key)
+        if match.version != self._standby:
+            return None
+        return Pair(
+            Rule.GAP_BOTH if do_both_serve else Rule.GAP,
+            counterpart,
+            match.key,
+            old_ms=self._old_ms(match.family.ttl_seconds),
+        )
+
+    def _old_ms(self, ttl_seconds: float | None) -> int:
+        if ttl_seconds is None or self._gap_seconds is None:
+            return 0
+        return max(0, round(1000 * (ttl_seconds - self._gap_seconds)))
+
+    def _report(self) -> RepairReport:
+        return RepairReport(self._tally["overwritten"], self._tally["removed"])

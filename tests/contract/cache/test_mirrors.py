@@ -1,0 +1,437 @@
+"""The mirror against a real server: what it carries over, what it must never bring back."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cacherollout.cache import (
+    Connection,
+    Copy,
+    Family,
+    Limits,
+    Mirror,
+    RefusedError,
+    Retire,
+    Standalone,
+    TemplateError,
+    Writes,
+)
+from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys, running
+from tests.contract.cache.proxies import Proxy
+
+BOTH = ("v2", "v3")
+TTL = ("PX", 100_000)
+FAST = Limits.unthrottled()
+
+
+@asynccontextmanager
+async def mirroring(
+    server: Standalone, families: Sequence[Family], **options: Any
+) -> AsyncIterator[Mirror]:
+    settings = {"stable": "v2", "target": "v3", "serving": BOTH, "limits": FAST}
+    mirror = Mirror(server, families, **(settings | options))
+    async with running(mirror.run()):
+        await mirror.coherent()
+        yield mirror
+
+
+async def settle(mirror: Mirror, client: Connection) -> None:
+    """Wait until everything done so far is mirrored, by following a marker through."""
+    await client.call("DEL", "user:v2:marker", "user:v3:marker")
+    await client.call("SET", "user:v2:marker", "x", *TTL)
+    while not await client.call("EXISTS", "user:v3:marker"):
+        await asyncio.sleep(0.001)
+    while mirror.state.pending:
+        await asyncio.sleep(0.001)
+    await client.call("DEL", "user:v2:marker", "user:v3:marker")
+    await mirror.channel().pipeline([("PING",), ("PING",)])
+    while mirror.state.pending:
+        await asyncio.sleep(0.001)
+
+
+async def test_what_one_version_fills_the_other_gets_with_the_same_ttl(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    async with mirroring(shared_redis.server, [users]) as mirror:
+        foreign = await plant_foreign_keys(client)
+        await client.call("SET", "user:v2:1", "a", *TTL)
+        await client.call("SET", "user:v3:2", "b", "PX", 50_000)
+        await client.call("HSET", b"user:v3:*[\xff", "f", "v")
+        await settle(mirror, client)
+        state = await dump(client)
+        assert state[b"user:v3:1"] == state[b"user:v2:1"]
+        assert state[b"user:v2:2"] == state[b"user:v3:2"]
+        assert state[b"user:v2:*[\xff"] == state[b"user:v3:*[\xff"]
+        assert len(state) == len(foreign) + 6
+        assert foreign.items() <= state.items()
+        assert mirror.state.mirrored >= 3
+        assert 0 < mirror.state.lag_p50_seconds <= mirror.state.lag_p99_seconds < 0.5
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("DEL", "{key}"),
+        ("UNLINK", "{key}"),
+        ("PEXPIRE", "{key}", 1),
+        ("RENAME", "{key}", "elsewhere"),
+        ("EVAL", "redis.call('DEL', KEYS[1])", 1, "{key}"),
+    ],
+    ids=lambda change: change[0],
+)
+async def test_what_is_removed_under_one_version_is_removed_under_the_other(
+    client: Connection,
+    shared_redis: RedisProcess,
+    users: Family,
+    change: tuple[Any, ...],
+    version: str,
+) -> None:
+    async with mirroring(shared_redis.server, [users]) as mirror:
+        await client.call("SET", "user:v2:1", "a", *TTL)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 2
+        key = f"user:{version}:1"
+        await client.call(*(part.replace("{key}", key) if isinstance(part, str) else part for part in change))
+        while await client.call("EXISTS", key):
+            await asyncio.sleep(0.005)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
+
+
+@pytest.mark.parametrize("version", BOTH)
+async def test_what_is_overwritten_under_one_version_is_overwritten_under_the_other(
+    client: Connection, shared_redis: RedisProcess, users: Family, version: str
+) -> None:
+    async with mirroring(shared_redis.server, [users]) as mirror:
+        await client.call("SET", "user:v2:1", "old", *TTL)
+        await settle(mirror, client)
+        await client.call("SET", f"user:{version}:1", "new", *TTL)
+        await settle(mirror, client)
+        assert await client.call("MGET", "user:v2:1", "user:v3:1") == [b"new", b"new"]
+
+
+async def test_values_that_cannot_be_converted_are_not_carried_over_but_removed(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    async with mirroring(shared_redis.server, [users, bookings]) as mirror:
+        await client.call("SET", "booking:v2:list:1", "old shape", *TTL)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "booking:v3:list:1") == 0
+        await client.call("SET", "booking:v3:list:1", "new shape", *TTL)
+        await settle(mirror, client)
+        assert await client.call("GET", "booking:v2:list:1") == b"old shape", "a SET is a fill"
+        await client.call("DEL", "booking:v2:list:1")
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "booking:v3:list:1") == 0
+
+
+async def test_under_write_through_every_set_removes_the_counterpart(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    through = replace(bookings, writes=Writes.WRITE_THROUGH)
+    await client.call("SET", "booking:v2:list:1", "old shape", *TTL)
+    async with mirroring(shared_redis.server, [users, through], serving=("v2",)) as mirror:
+        mirror.serving = BOTH
+        await client.call("SET", "booking:v3:list:1", "new shape", *TTL)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "booking:v2:list:1") == 0
+        assert await client.call("EXISTS", "booking:v3:list:1") == 1
+
+
+async def test_a_deletion_of_an_uncached_key_pushes_nothing(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    """The limit that the documentation states, and the way around it that it names."""
+    async with mirroring(shared_redis.server, [users, bookings]) as mirror:
+        await client.call("SET", "booking:v3:list:1", "stale", *TTL)
+        await client.call("DEL", "booking:v2:list:1")
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "booking:v3:list:1") == 1
+        await client.call("DEL", "booking:v2:list:1", "booking:v3:list:1")
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "booking:v3:list:1") == 0
+
+
+async def test_a_version_that_does_not_serve_cannot_hurt_the_one_that_does(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    await client.pipeline([("SET", f"user:v2:{i}", "x", *TTL) for i in range(500)])
+    await client.pipeline([("SET", f"booking:v2:list:{i}", "x", *TTL) for i in range(50)])
+    async with mirroring(shared_redis.server, [users, bookings], serving=("v2",)) as mirror:
+        await Copy(mirror.server, [users], source="v2", target="v3", limits=FAST).run()
+        assert await client.call("DBSIZE") == 1050
+        await client.call("SET", "booking:v3:list:1", "x", *TTL)
+        # Not over mirror.server: somebody forgot.
+        await Retire(
+            shared_redis.server, [users, bookings], versions=["v3"], limits=FAST
+        ).run()
+        await settle(mirror, client)
+        assert await client.call("DBSIZE") == 550
+
+
+async def test_the_copier_does_not_echo_and_does_not_bring_back_a_deleted_value(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    """A deletion under the target, then its key copied, before the mirror hears of the deletion."""
+    async with Proxy(shared_redis.port) as proxy:
+        await client.call("SET", "user:v2:1", "old", *TTL)
+        await client.call("SET", "user:v2:2", "old", *TTL)
+        async with mirroring(Standalone(proxy.endpoint), [users], serving=("v2",)) as mirror:
+            await Copy(mirror.server, [users], source="v2", target="v3", limits=FAST).run()
+            mirror.serving = BOTH
+            await settle(mirror, client)
+            mirrored = mirror.state.mirrored
+            channel = mirror.channel()
+            proxy.replies.clear()
+            await client.call("DEL", "user:v3:1")
+            page = channel.submit([(b"COPY", b"user:v2:1", b"user:v3:1")])
+            while not await client.call("EXISTS", "user:v3:1"):
+                await asyncio.sleep(0.001)
+            proxy.replies.set()
+            assert await channel.finish(page) == [1], "the copier did bring it back"
+            await settle(mirror, client)
+            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
+            assert await client.call("EXISTS", "user:v2:2", "user:v3:2") == 2
+            assert mirror.state.mirrored <= mirrored + 1, "no echo beyond the marker"
+
+
+async def test_the_mirror_does_not_bring_back_a_deleted_value(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    """A fill under v3 and a deletion under v2 cross: the copy of the fill lands after it."""
+    async with Proxy(shared_redis.port) as proxy:
+        await client.call("SET", "user:v2:1", "old", *TTL)
+        await client.call("SET", "user:v3:1", "old", *TTL)
+        async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
+            proxy.requests.clear()
+            await client.call("SET", "user:v3:1", "stale", *TTL)
+            while not mirror._changes._open:
+                await asyncio.sleep(0.001)
+            proxy.replies.clear()
+            await client.call("DEL", "user:v2:1")
+            proxy.requests.set()
+            while not await client.call("EXISTS", "user:v2:1"):
+                await asyncio.sleep(0.001)
+            assert await client.call("GET", "user:v2:1") == b"stale", "brought back by the mirror"
+            proxy.replies.set()
+            await settle(mirror, client)
+            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
+
+
+async def test_equal_fills_of_both_versions_at_once_both_stay(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    """A herd on a hot id: were they taken for a conflict, they would be removed for ever."""
+    async with Proxy(shared_redis.port) as proxy:
+        async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
+            for ttl in range(100_000, 100_040, 2):
+                await client.call("SET", "user:v2:1", "same", "PX", ttl)
+                await client.call("SET", "user:v3:1", "same", "PX", ttl + 1000)
+            await settle(mirror, client)
+            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 2
+            proxy.replies.clear()
+            await client.call("SET", "user:v2:1", "one", *TTL)
+            await client.call("SET", "user:v3:1", "other", *TTL)
+            proxy.replies.set()
+            await settle(mirror, client)
+            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0, "nobody knows"
+
+
+
+
+async def test_a_lost_connection_is_declared_and_repaired(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    async with Proxy(shared_redis.port) as proxy:
+        async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
+            await client.pipeline([("SET", f"user:v2:{i}", "old", *TTL) for i in range(100)])
+            await settle(mirror, client)
+            assert (mirror.state.gaps, mirror.state.incoherent_seconds) == (0, None)
+            proxy.replies.clear()
+            proxy.cut()
+            while mirror.state.is_coherent:
+                await asyncio.sleep(0.001)
+            state = mirror.state
+            assert state.gaps == 1
+            assert state.incoherent_seconds is not None
+            await client.call("DEL", "user:v2:1")
+            await client.call("SET", "user:v3:2", "new", *TTL)
+            proxy.replies.set()
+            await mirror.coherent()
+            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
+            assert await client.call("EXISTS", "user:v2:2", "user:v3:2") == 0
+            assert await client.call("EXISTS", "user:v2:3", "user:v3:3") == 2
+            assert await client.call("DBSIZE") == 2 * 98
+            await client.call("SET", "user:v3:2", "later", *TTL)
+            await settle(mirror, client)
+            assert await client.call("GET", "user:v2:2") == b"later"
+
+
+async def test_a_half_open_connection_is_noticed(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    limits = replace(FAST, timeout_seconds=0.3)
+    async with Proxy(shared_redis.port) as proxy:
+        async with mirroring(Standalone(proxy.endpoint), [users], limits=limits) as mirror:
+            proxy.replies.clear()
+            async with asyncio.timeout(3):
+                while mirror.state.is_coherent:
+                    await asyncio.sleep(0.01)
+            await client.call("SET", "user:v2:1", "x", *TTL)
+            proxy.replies.set()
+            await mirror.coherent()
+            assert mirror.state.gaps == 1
+            assert await client.call("DBSIZE") == 0
+
+
+@pytest.mark.parametrize("serving", ["v2", "v3"])
+async def test_a_repair_trusts_the_version_that_serves(
+    client: Connection, shared_redis: RedisProcess, users: Family, serving: str
+) -> None:
+    standby = "v3" if serving == "v2" else "v2"
+    await client.pipeline(
+        [
+            ("SET", f"user:{serving}:only", "x", *TTL),
+            ("SET", f"user:{serving}:differs", "right", *TTL),
+            ("SET", f"user:{standby}:differs", "wrong", *TTL),
+            ("SET", f"user:{standby}:only-standby", "x", *TTL),
+            ("SET", f"user:{serving}:same", "x", "PX", 90_000),
+            ("SET", f"user:{standby}:same", "x", "PX", 80_000),
+        ]
+    )
+    foreign = await plant_foreign_keys(client)
+    before = {k: v for k, v in foreign.items() if not k.startswith(f"user:{standby}:".encode())}
+    async with mirroring(shared_redis.server, [users], serving=(serving,)) as mirror:
+        state = await dump(client)
+        assert before.items() <= state.items(), "neither the serving version nor foreign keys"
+        added = {k: v for k, v in state.items() if k not in before}
+        assert added == {
+            f"user:{standby}:{i}".encode(): state[f"user:{serving}:{i}".encode()]
+            for i in ("differs", "same")
+        }
+        assert mirror.state.repaired == 3
+
+
+@pytest.mark.parametrize(
+    ("serving", "gap_seconds", "stays"),
+    [
+        # Both filled before the gap: sure. Refilled since: not. Alone: only if it carries the load.
+        (BOTH, 10, {"v2:old", "v3:old", "v2:alone", "v2:new-in-2", "v3:new-in-3"}),
+        (("v2",), 10, {"v2:old", "v3:old", "v2:alone", "v2:new-in-2", "v2:new-in-3", "v3:new-in-3"}),
+        (BOTH, None, {"v2:alone"}),
+        (("v2",), None, {"v2:old", "v2:alone", "v2:new-in-2", "v2:new-in-3"}),
+    ],
+)
+async def test_a_repair_of_values_that_cannot_be_compared_goes_by_age(
+    client: Connection,
+    shared_redis: RedisProcess,
+    bookings: Family,
+    serving: tuple[str, ...],
+    gap_seconds: float | None,
+    stays: set[str],
+) -> None:
+    ages = {"v2:old": 200, "v3:old": 100, "v2:alone": 100, "v3:alone-3": 100}
+    ages |= {"v2:new-in-2": 295, "v3:new-in-2": 100, "v2:new-in-3": 100, "v3:new-in-3": 295}
+    for name, ttl in ages.items():
+        version, _, identifier = name.partition(":")
+        await client.call("SET", f"booking:{version}:list:{identifier}", "x", "EX", ttl)
+    async with mirroring(
+        shared_redis.server, [bookings], serving=serving, gap_seconds=gap_seconds
+    ):
+        state = await dump(client)
+    assert {key.decode().replace("booking:", "").replace("list:", "") for key in state} == stays
+
+
+async def test_two_mirrors_do_not_echo_for_ever(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    async with (
+        mirroring(shared_redis.server, [users]) as one,
+        mirroring(shared_redis.server, [users]) as two,
+    ):
+        await client.call("SET", "user:v2:1", "x", *TTL)
+        await settle(one, client)
+        await settle(two, client)
+        assert one.state.mirrored + two.state.mirrored < 10
+
+
+async def test_too_many_changes_at_once_become_a_gap_not_a_memory_leak(
+    client: Connection,
+    shared_redis: RedisProcess,
+    users: Family,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cacherollout.cache.changes.MAX_PENDING", 200)
+    async with mirroring(shared_redis.server, [users]) as mirror:
+        await client.pipeline([("SET", f"user:v2:{i}", "x", *TTL) for i in range(5000)])
+        while not mirror.state.gaps:
+            await asyncio.sleep(0.01)
+        await mirror.coherent()
+        state = await dump(client)
+        assert {k for k in state if b":v2:" in k} == {k.replace(b"v3", b"v2") for k in state if b":v3:" in k}
+
+
+async def test_a_restarted_server_is_mirrored_again(
+    own_redis: RedisProcess, users: Family
+) -> None:
+    async with mirroring(own_redis.server, [users]) as mirror:
+        own_redis.kill()
+        while mirror.state.is_coherent:
+            await asyncio.sleep(0.01)
+        own_redis.start()
+        await mirror.coherent()
+        client = await own_redis.connect()
+        await client.call("SET", "user:v2:1", "x", *TTL)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "user:v3:1") == 1
+        await client.wait_closed()
+
+
+async def test_a_full_server_makes_the_mirror_remove_instead_of_copy(
+    own_redis: RedisProcess, users: Family
+) -> None:
+    client = await own_redis.connect()
+    async with mirroring(own_redis.server, [users]) as mirror:
+        await client.call("SET", "user:v2:1", "old", *TTL)
+        await settle(mirror, client)
+        async with Proxy(own_redis.port):
+            await client.pipeline(
+                [("CONFIG", "SET", "maxmemory", 10**9), ("SET", "user:v2:1", "new", "KEEPTTL")]
+            )
+            await client.call("CONFIG", "SET", "maxmemory", 1)
+        while await client.call("GET", "user:v3:1") == b"old":
+            await asyncio.sleep(0.001)
+        assert await client.call("GET", "user:v3:1") in (None, b"new")
+    await client.wait_closed()
+
+
+async def test_without_the_right_to_track_the_mirror_says_so(
+    own_redis: RedisProcess, users: Family
+) -> None:
+    client = await own_redis.connect()
+    await client.call(*"ACL SETUSER engine on >pw ~user:* +@all -client|tracking".split())
+    server = Standalone(replace(own_redis.endpoint, username="engine", password="pw"))
+    mirror = Mirror(server, [users], stable="v2", target="v3", serving=BOTH)
+    with pytest.raises(RefusedError, match="tracking"):
+        await mirror.run()
+    rights = "-@all +client|tracking +script|load +evalsha +exists +copy +unlink +dump +pttl +ping"
+    await client.call(*f"ACL SETUSER engine {rights} +info +dbsize +scan".split())
+    async with mirroring(server, [users]) as mirror:
+        await client.call("SET", "user:v2:1", "x", *TTL)
+        while not await client.call("EXISTS", "user:v3:1"):
+            await asyncio.sleep(0.001)
+    await client.wait_closed()
+
+
+def test_nonsense_is_refused(users: Family, shared_redis: RedisProcess) -> None:
+    server = shared_redis.server
+    with pytest.raises(TemplateError, match="target"):
+        Mirror(server, [users], stable="v2", target="v2", serving=("v2",))
+    for serving in ((), ("v4",), ("v2", "v4")):
+        with pytest.raises(TemplateError, match="serving"):
+            Mirror(server, [users], stable="v2", target="v3", serving=serving)
