@@ -14,12 +14,11 @@ from contextlib import AsyncExitStack
 from importlib.metadata import version
 from typing import Any, Final, NoReturn
 
-from cacherollout.adapters.cache import RolloutCaches
-from cacherollout.adapters.kube import KubeRecorder, KubeWorkloads
-from cacherollout.adapters.kube.client import Client
+from cacherollout.adapters.cache import RedisCaches
+from cacherollout.adapters.kube import Client, KubeObjects, KubeRecorder, KubeWorkloads
 from cacherollout.adapters.kube.login import Login, log_in
 from cacherollout.adapters.kube.resources import BACKENDS, LEASES, ROLLOUTS
-from cacherollout.adapters.metrics import ScrapedMetrics
+from cacherollout.adapters.metrics import PodMetrics
 from cacherollout.api.names import Key
 from cacherollout.core.conditions import report
 from cacherollout.core.decide import decide
@@ -81,11 +80,12 @@ async def _lead(
 ) -> int:
     """Work as the holder of the Lease until told to stop, or until a part of the process ends."""
     queue = WorkQueue(metrics)
-    caches, scrapes = RolloutCaches(client), ScrapedMetrics()
+    caches = RedisCaches(KubeObjects(client), wall_clock)
+    pods = PodMetrics(wall_clock)
     world = World(
         KubeWorkloads(client, wall_clock),
         caches,
-        scrapes,
+        pods,
         KubeRecorder(client, wall_clock),
         lease.may_act,
     )
@@ -131,7 +131,7 @@ async def _lead(
     queue.close()
     await _let_end(workers, GRACE_SECONDS)
     await caches.close()
-    await scrapes.close()
+    await pods.close()
     keeper.cancel()
     await lease.release()
     metrics.leader.set(0)
