@@ -7,6 +7,8 @@ UV_VERSION := 0.13.8
 UV := .tools/bin/uv
 RUN := $(UV) run --frozen --quiet
 HELM := .cluster/bin/helm
+# Programs that `make cluster-tools` brought; the tests call kubectl and helm.
+export PATH := $(CURDIR)/.cluster/bin:$(PATH)
 GENERATED := crds charts/cacherollout/files manifests docs/reference
 
 ##@ Everyday
