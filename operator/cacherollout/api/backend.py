@@ -53,7 +53,7 @@ SecretKey = Annotated[
 
 
 class RedisMode(StrEnum):
-    """How the servers behind the address are organised."""
+    """How the servers behind the address are organized."""
 
     STANDALONE = "Standalone"
 
@@ -93,7 +93,7 @@ class Redis(Model):
     """A Redis-compatible server."""
 
     mode: RedisMode = RedisMode.STANDALONE
-    """How the servers behind the address are organised."""
+    """How the servers behind the address are organized."""
     address: str = Field(
         min_length=1,
         max_length=259,

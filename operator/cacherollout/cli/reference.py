@@ -16,6 +16,33 @@ from cacherollout.api.crds import definitions
 from cacherollout.api.scalars import DURATION_PATTERN, PERCENT_PATTERN
 
 HEADER: Final = "<!-- Generated from operator/cacherollout/api by `make docs`; do not edit. -->\n"
+_EXAMPLES: Final = {
+    names.ROLLOUT_KIND: """\
+apiVersion: cacherollout.io/v1alpha1
+kind: CacheRollout
+metadata: {name: shop-api, namespace: shop}
+spec:
+  targetRef: {name: shop-api}
+  cache:
+    backendRef: {name: main}
+    families:
+      - {name: user, key: "user:{version}:{id}", ttl: 5m, required: [id, email]}
+      - name: orders
+        key: "order:{version}:list:{id}"
+        warm: Replay
+        replayPath: /users/{id}/orders
+""",
+    names.BACKEND_KIND: """\
+apiVersion: cacherollout.io/v1alpha1
+kind: CacheBackend
+metadata: {name: main, namespace: shop}
+spec:
+  redis:
+    address: redis.shop.svc:6379
+    credentialsSecretRef: {name: redis-operator}
+  keyPrefixes: ["user:", "order:"]
+""",
+}
 _SPELLINGS: Final = {DURATION_PATTERN: "duration", PERCENT_PATTERN: "percentage"}
 
 Schema = dict[str, Any]
@@ -61,6 +88,8 @@ def _kind_page(definition: Schema) -> str:
         introduction,
         "",
         f"Columns of `kubectl get`: {columns}.",
+        "",
+        f"```yaml\n{_EXAMPLES[spoken['kind']]}```",
     ]
     for part in ("spec", "status"):
         for path, schema in _objects(root["properties"][part], part):
@@ -90,7 +119,7 @@ def _object_section(path: str, schema: Schema) -> list[str]:
     for name, child in schema["properties"].items():
         cells = (
             f"`{name}`",
-            _type(child),
+            _link(child, f"{path}.{name}"),
             _default(child, is_required=name in required),
             "; ".join(_bounds(child)) or "–",
             child["description"],
@@ -100,6 +129,14 @@ def _object_section(path: str, schema: Schema) -> list[str]:
     if rules:
         lines += ["", "Refused with one of these messages:", "", *(f"- {rule}" for rule in rules)]
     return lines
+
+
+def _link(schema: Schema, path: str) -> str:
+    """The type, leading to its own section where it has one."""
+    if "properties" in schema.get("items", schema):
+        anchor = path.replace(".", "").replace("[]", "").lower()
+        return f"[{_type(schema)}](#{anchor})"
+    return _type(schema)
 
 
 def _type(schema: Schema) -> str:
@@ -127,7 +164,7 @@ def _bounds(schema: Schema) -> Iterator[str]:
         yield f"{_number(low)} to {_number(high)}"
     if "maxItems" in schema:
         yield f"{schema.get('minItems', 0)} to {schema['maxItems']} items"
-    yield from _text_bounds(schema)
+    yield from _text_bounds(schema.get("items", schema))
 
 
 def _text_bounds(schema: Schema) -> Iterator[str]:
