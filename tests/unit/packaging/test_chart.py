@@ -40,6 +40,11 @@ def _leaves(values: dict[str, Any], path: str = "") -> Iterator[str]:
 VALUES = list(_leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
 
 
+def test_the_chart_passes_the_strictest_lint(helm: Helm) -> None:
+    answer = helm("lint", "--strict", str(CHART))
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 @pytest.mark.parametrize("path", VALUES)
 def test_every_value_is_described(path: str) -> None:
     node = json.loads((CHART / "values.schema.json").read_text())
