@@ -21,7 +21,7 @@ class MirrorRunner:
         self._place = place
         self._work = work
         self._began_at = place.clock()
-        self._serves_both = True
+        self._serves_both = False
         self._mirror = self._build(None)
 
     @property

@@ -7,8 +7,7 @@ duty cycle asks for is added to whatever the others have already been made to wa
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -21,8 +20,16 @@ CREDIT_SECONDS: Final = 0.005
 PATIENCE_SECONDS: Final = 10.0
 """An operation that got nothing done for so long is shown as failing, and begun again."""
 
-_KEYLESS: Final = frozenset((b"SCAN", b"INFO", b"DBSIZE", b"PING"))
-_MANY_KEYS: Final = frozenset((b"UNLINK", b"EXISTS", b"MGET", b"TOUCH"))
+
+def _none(_: Command) -> int:
+    return 0
+
+
+_KEYS_OF: Final[dict[object, Callable[[Command], int]]] = {
+    b"COPY": lambda _: 1,
+    b"PEXPIRE": lambda _: 1,
+    b"UNLINK": lambda command: len(command) - 1,
+}
 
 
 def engine_limits(limits: BackendLimits) -> Limits:
@@ -55,7 +62,7 @@ class Turnstile:
     def pause_seconds(
         self, *, now: float, sent_at: float, elapsed_seconds: float, keys: int
     ) -> float:
-        """How long to wait after a page that handled `keys`; times are the event loop's."""
+        """How long to wait after a page that wrote `keys`; times are the event loop's."""
         answered_at = sent_at + elapsed_seconds
         # Pages of several operations wait for one another: their times overlap and count once.
         taken = max(0.0, answered_at - max(sent_at, self._busy_until))
@@ -102,7 +109,7 @@ class _PacedChannel:
         """Write a page of commands now."""
         page = self._channel.submit(commands)
         names = {command[0] for command in commands}
-        self._keys[page] = -1 if names == {b"PING"} else keys_in(commands)
+        self._keys[page] = -1 if names == {b"PING"} else written_keys(commands)
         return page
 
     async def finish(self, page: Page) -> list[Reply]:
@@ -126,10 +133,6 @@ class _PacedChannel:
         return await self.finish(self.submit(commands))
 
 
-def keys_in(commands: Sequence[Command]) -> int:
-    """Keys that a page handles; a page that asks two things of each key handles it once."""
-    counts: Counter[object] = Counter()
-    for command in commands:
-        if command[0] not in _KEYLESS:
-            counts[command[0]] += len(command) - 1 if command[0] in _MANY_KEYS else 1
-    return max(counts.values(), default=0)
+def written_keys(commands: Sequence[Command]) -> int:
+    """Keys that a page copies, touches or removes; looking at a key is no touch."""
+    return sum(_KEYS_OF.get(command[0], _none)(command) for command in commands)

@@ -78,20 +78,30 @@ class Session:
         await asyncio.gather(*ending)
 
     def tell_mirror(self) -> None:
-        """Let the mirror know whether traffic may reach the new version.
+        """Let the mirror know whether traffic may reach the new version by now.
 
-        It may from the moment at which every filling work has reported that it is done, for from
-        then on canary pods are admitted, a little before any pass can see them so.
+        Too early, and a repair would take from the serving version what the other one lacks; too
+        late, and what the new version's pods invalidate would stay in the old one. Canary pods are
+        admitted soon after the last filling work has said that it is done (or, with nothing to
+        fill, after they are ready), and no pass sees it before it happens; with the old version's
+        TTLs being kept, promotion has begun.
         """
         if self._mirror is None:
             return
+        runners = [one.runner for one in self._running.values()]
         filling = [
             one
             for one in self._running.values()
             if isinstance(one.runner, CopyRunner | ReplayRunner)
         ]
-        is_admitted = any(pod.is_admitted for pod in self.place.pods)
-        self._mirror.serve(is_target_used=is_admitted or all(one.is_done for one in filling))
+        pods = self.place.pods
+        is_filled = all(one.is_done for one in filling)
+        is_ready = any(pod.are_containers_ready for pod in pods)
+        self._mirror.serve(
+            is_target_used=any(isinstance(runner, KeepRunner) for runner in runners)
+            or any(pod.is_admitted for pod in pods)
+            or (is_filled and (bool(filling) or is_ready))
+        )
 
     def facts(self) -> tuple[WorkFacts, ...]:
         """How far each work is."""

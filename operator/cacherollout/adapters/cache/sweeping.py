@@ -13,9 +13,9 @@ from cacherollout.cache import (
     NamespaceSurvey,
     Progress,
     Retire,
-    ServerFacts,
     Survey,
     Verify,
+    probe,
 )
 from cacherollout.core.actions import CopyWork, KeepWork, RetireWork, VerifyWork
 from cacherollout.core.facts import (
@@ -306,11 +306,9 @@ async def count_namespaces(
     place: Workplace, versions: tuple[str, ...]
 ) -> tuple[NamespaceSurvey, ...]:
     """Keys and bytes of each family under each version: exact on small servers, else estimated."""
-    server = place.server()
-    health = place.backend.health
-    is_small = isinstance(health, ServerFacts) and health.keys <= COUNTED_KEYS
+    is_small = (await probe(place.backend.server)).keys <= COUNTED_KEYS
     survey = Survey(
-        server,
+        place.server(),
         place.families(),
         versions,
         place.limits,
