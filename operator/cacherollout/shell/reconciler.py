@@ -209,20 +209,17 @@ class Reconciler:
 
         `done` gets the names of those that were carried out on the cluster.
         """
-        for planned in decision.actions:
-            action: Action | None = planned
-            if planned.is_irreversible:
-                fresh_observed, fresh = await self._look(rollout, spec, decision.ledger)
-                action = confirm(planned, fresh)
-                if action is None:
-                    raise ConflictError(f"the world moved on before {type(planned).__name__}")
-                observed = fresh_observed
+        actions = decision.actions
+        if any(action.is_irreversible for action in actions):
+            # One fresh look before the first of them: later ones would see what these have done.
+            observed, fresh = await self._look(rollout, spec, decision.ledger)
+            actions = confirmed(actions, fresh)
+        for action in actions:
             self._ensure_leading()
             if isinstance(action, RunWorks):
-                await self._world.caches.run(
-                    rollout.key, spec, action.works, observed.canary_pods()
-                )
-            elif action is not None:
+                pods = observed.canary_pods()
+                await self._world.caches.run(rollout.key, spec, action.works, pods)
+            else:
                 await self._world.workloads.apply(rollout, spec, action)
                 done.append(type(action).__name__)
 
@@ -231,6 +228,7 @@ class Reconciler:
         trouble = self._troubles.setdefault(key, _Trouble())
         if failure.blame is Blame.RACE:
             trouble.conflicts += 1
+            log.debug("A pass of %s lost a race: %s", key, failure.message)
             is_busy = trouble.conflicts > CONFLICTS_AT_ONCE
             return Outcome(failure.blame.value, 0.0, is_failure=is_busy)
         trouble.failures += 1
@@ -314,13 +312,21 @@ def has_cache_business(ledger: Ledger) -> bool:
     return ledger.attempt is not None or bool(ledger.retiring) or ledger.deleting_since is not None
 
 
-def confirm(planned: Action, fresh: Decision) -> Action | None:
-    """The action of a fresh decision that is the very same as a planned irreversible one.
+def confirmed(planned: tuple[Action, ...], fresh: Decision) -> tuple[Action, ...]:
+    """The planned actions, if a fresh decision still asks for every irreversible one of them.
 
-    The fresh one is given back, since it speaks of the target as it is now; what may differ between
-    the two is the resource version, and in works whatever can be undone.
+    Those are taken from the fresh decision, since it speaks of the target as it is now: what may
+    differ is the resource version, and in works whatever can be undone. Raises ConflictError.
     """
-    return next((action for action in fresh.actions if _is_same(planned, action)), None)
+    actions: list[Action] = []
+    for action in planned:
+        again: Action | None = action
+        if action.is_irreversible:
+            again = next((other for other in fresh.actions if _is_same(action, other)), None)
+        if again is None:
+            raise ConflictError(f"the world moved on before {type(action).__name__}")
+        actions.append(again)
+    return tuple(actions)
 
 
 def _is_same(planned: Action, fresh: Action) -> bool:

@@ -6,9 +6,11 @@ from cacherollout.api.ledger import Attempt, Ledger, Release, load_ledger
 from cacherollout.api.names import Key
 from cacherollout.api.reasons import Phase, Reason
 from cacherollout.core.actions import (
+    Action,
     ApplyCanary,
     ApplyTarget,
     DeleteCanary,
+    FreeTarget,
     KeepWork,
     RemoveFinalizer,
     RetireWork,
@@ -17,7 +19,7 @@ from cacherollout.core.actions import (
 from cacherollout.core.decisions import Decision, Say
 from cacherollout.core.facts import Observed
 from cacherollout.ports.errors import ConflictError, DependencyError, InvariantError
-from cacherollout.shell.reconciler import confirm
+from cacherollout.shell.reconciler import confirmed
 from tests.unit.shell.fakes import KEY, SPEC, Bench, FakeWorld, decision, rollout
 
 PROMOTED = Ledger(attempts=1)
@@ -71,19 +73,40 @@ async def test_an_irreversible_action_is_dropped_when_a_fresh_look_no_longer_ask
     assert "apply ApplyTarget" not in bench.world.journal
 
 
-async def test_an_irreversible_action_is_carried_out_as_the_fresh_look_words_it() -> None:
+def test_an_irreversible_action_is_carried_out_as_the_fresh_look_words_it() -> None:
     fresh = decision(PROMOTED, DeleteCanary("uid"), promote("7"))
-    assert confirm(promote("6"), fresh) == promote("7")
-    assert confirm(ApplyTarget(False, "v4", "6", is_promotion=True), fresh) is None
-    assert confirm(RemoveFinalizer(), fresh) is None
+    planned = (DeleteCanary("gone"), promote("6"))
+    assert confirmed(planned, fresh) == (DeleteCanary("gone"), promote("7"))
 
 
-async def test_removing_keys_is_confirmed_by_the_versions_alone() -> None:
-    planned = RunWorks((RetireWork(("v2",)), KeepWork("v3", until=1.0)))
+@pytest.mark.parametrize(
+    "planned",
+    [ApplyTarget(False, "v4", "7", is_promotion=True), RemoveFinalizer(), FreeTarget("7")],
+)
+def test_an_irreversible_action_that_differs_in_substance_is_refused(planned: Action) -> None:
+    with pytest.raises(ConflictError, match=f"before {type(planned).__name__}"):
+        confirmed((planned,), decision(PROMOTED, promote("7")))
+
+
+def test_removing_keys_is_confirmed_by_the_versions_alone() -> None:
+    planned = (RunWorks((RetireWork(("v2",)), KeepWork("v3", until=1.0))),)
     later = RunWorks((RetireWork(("v2",)), KeepWork("v3", until=2.0)))
-    assert confirm(planned, decision(PROMOTED, later)) == later
-    assert confirm(planned, decision(PROMOTED, RunWorks((RetireWork(("v3",)),)))) is None
-    assert confirm(planned, decision(PROMOTED, RunWorks())) is None
+    assert confirmed(planned, decision(PROMOTED, later)) == (later,)
+    for other in (RunWorks((RetireWork(("v3",)),)), RunWorks()):
+        with pytest.raises(ConflictError):
+            confirmed(planned, decision(PROMOTED, other))
+
+
+async def test_what_a_pass_does_itself_does_not_make_it_doubt_its_next_action() -> None:
+    """As when works are ended, and with them the proof that they were done."""
+
+    def rule(ledger: Ledger, _: Observed) -> Decision:
+        is_forgotten = bool(bench.world.ran)
+        return decision(ledger, *(() if is_forgotten else (RunWorks(), RemoveFinalizer())))
+
+    bench = Bench(rule)
+    assert (await bench.reconciler.reconcile(KEY)).result == "ok"
+    assert "apply RemoveFinalizer" in bench.world.journal
 
 
 async def test_a_pass_that_changes_nothing_writes_nothing() -> None:
