@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.process_collector import ProcessCollector
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from starlette.types import ASGIApp
@@ -134,14 +134,21 @@ def _build_parts(settings: Settings) -> _Parts:
 
 
 def _connect_redis(settings: Settings) -> Redis:
-    """No retries and no back-off in the client: the deadline and the breaker are the policy."""
-    return Redis.from_url(
-        settings.redis_url,
-        max_connections=settings.redis_max_connections,
-        socket_timeout=settings.redis_timeout_seconds,
-        socket_connect_timeout=settings.redis_timeout_seconds,
-        retry=Retry(NoBackoff(), 0),
-        client_name=settings.pod,
+    """No retries and no back-off in the client: the deadline and the breaker are the policy.
+
+    When every connection is in use a command waits for one, within the same deadline; the ordinary
+    pool would refuse it, and a burst of requests would look like an outage.
+    """
+    return Redis.from_pool(
+        BlockingConnectionPool.from_url(
+            settings.redis_url,
+            max_connections=settings.redis_max_connections,
+            timeout=settings.redis_timeout_seconds,
+            socket_timeout=settings.redis_timeout_seconds,
+            socket_connect_timeout=settings.redis_timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            client_name=settings.pod,
+        )
     )
 
 

@@ -9,6 +9,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from blingauto.cache.codec import Codec
@@ -68,10 +69,12 @@ class FailingRequests:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raise for the unlucky ones, pass the others on."""
+        """Answer the unlucky ones with 500, pass the others on."""
         is_api = scope["type"] == "http" and scope["path"].startswith("/api/")
         if is_api and random.random() < _ERROR_SHARE:  # noqa: S311 - no secret
-            raise RuntimeError("this release fails one request in twenty")
+            failure = JSONResponse({"detail": "this release fails one in twenty"}, status_code=500)
+            await failure(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
 

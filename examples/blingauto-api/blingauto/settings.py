@@ -43,7 +43,7 @@ class Settings:
     database_pool_size: int = 4
     # How long a request may wait for a connection before it is answered with 503.
     database_pool_timeout_seconds: float = 0.5
-    database_statement_timeout_seconds: float = 2.0
+    database_statement_timeout_seconds: float = 1.0
     # How long a process that was told to stop still answers, so that endpoints can follow.
     drain_seconds: float = 2.0
     seed_users: int = 20_000
@@ -83,7 +83,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         database_pool_size=number.whole("DATABASE_POOL_SIZE", 4, 1, 100),
         database_pool_timeout_seconds=number.real("DATABASE_POOL_TIMEOUT_SECONDS", 0.5, 0.01, 30.0),
         database_statement_timeout_seconds=number.real(
-            "DATABASE_STATEMENT_TIMEOUT_SECONDS", 2.0, 0.1, 60.0
+            "DATABASE_STATEMENT_TIMEOUT_SECONDS", 1.0, 0.1, 60.0
         ),
         drain_seconds=number.real("DRAIN_SECONDS", 2.0, 0.0, 60.0),
         seed_users=number.whole("SEED_USERS", 20_000, 1, 1_000_000),

@@ -48,9 +48,7 @@ class Generator:
         await self._prime()
         self.phase = "running"
         self.running_since = self._wall()
-        await self._send_arrivals()
-        if self._in_flight:
-            await asyncio.wait(self._in_flight)
+        await self.send_arrivals()
         self.phase = "done"
 
     async def _wait_for_target(self) -> None:
@@ -82,7 +80,8 @@ class Generator:
         pairs = ((read_of("user", one), read_of("bookings", one)) for one in users)
         return itertools.chain(services, itertools.chain.from_iterable(pairs))
 
-    async def _send_arrivals(self) -> None:
+    async def send_arrivals(self) -> None:
+        """Send until the time is up, then wait for the last answers."""
         started_at = due_at = self._clock()
         end_at = started_at + self._settings.duration_seconds
         while due_at < end_at:
@@ -93,6 +92,8 @@ class Generator:
             self._launch(self._traffic.next_request(), due_at)
             if delay <= 0:
                 await asyncio.sleep(0)  # late: let answers in all the same
+        if self._in_flight:
+            await asyncio.wait(self._in_flight)
 
     def _rate_at(self, elapsed_seconds: float) -> float:
         full = self._settings.requests_per_second

@@ -95,10 +95,9 @@ class Records:
         return [second for second in self._seconds if since <= second.at <= until - 1]
 
     def report(self, since: float, until: float) -> dict[str, Any]:
-        """All of `[since, until]` in one, with each second's line."""
-        seconds = [
-            second for second in self._seconds if since <= second.at + 1 and second.at < until
-        ]
+        """All of `[since, until]` in one, with each second's line; begun seconds count whole."""
+        begin = math.floor(since)
+        seconds = [second for second in self._seconds if begin <= second.at < until]
         bad = [one for one in self._bad if since <= one.at <= until]
         return {
             "since": since,
