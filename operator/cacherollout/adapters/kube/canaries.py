@@ -75,10 +75,8 @@ async def _resize(
         raise ConflictError(f"Deployment {metadata['name']} is of another attempt, or going away")
     if present["spec"].get("replicas") == action.replicas:
         return
-    patch = {
-        "metadata": {key: metadata[key] for key in ("uid", "resourceVersion")},
-        "spec": {"replicas": action.replicas},
-    }
+    # The UID is enough: nobody else sizes it, and its controller writes the status all the time.
+    patch = {"metadata": {"uid": metadata["uid"]}, "spec": {"replicas": action.replicas}}
     await client.merge_patch(DEPLOYMENTS, rollout.key.namespace, metadata["name"], patch)
 
 

@@ -40,12 +40,17 @@ class Client:
     """
 
     def __init__(
-        self, api: ApiClient, per_second: float = REQUESTS_PER_SECOND, burst: int = BURST
+        self,
+        api: ApiClient,
+        *,
+        per_second: float = REQUESTS_PER_SECOND,
+        burst: int = BURST,
+        timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
         self._api = api
         self._api.user_agent = names.FIELD_MANAGER
         self._pace = Pace(per_second, burst)
-        self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
 
     @classmethod
     async def in_cluster(cls) -> Self:

@@ -23,10 +23,9 @@ def failure(
     text = f"{what}: {answer.get('message') or f'HTTP {status}'}"[:MAX_FOREIGN_TEXT]
     if status in (409, 410, 404):
         return ConflictError(text)
-    if status == 422 and content_type == JSON_PATCH and not _causes(answer):
-        # A `test` of the patch did not hold: somebody wrote in between.
+    if status == 422 and _is_other_object(answer, content_type):
         return ConflictError(text)
-    if status == 403 and "NamespaceTerminating" in _causes(answer):
+    if status == 403 and "NamespaceTerminating" in _causes(answer, "reason"):
         return ConflictError(text)
     if status in (401, 403):
         return DependencyError(
@@ -55,10 +54,16 @@ def _answer(body: bytes) -> Mapping[str, object]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _causes(answer: Mapping[str, object]) -> frozenset[str]:
+def _is_other_object(answer: Mapping[str, object], content_type: str) -> bool:
+    """Whether a precondition did not hold: a `test` of a JSON patch, or the UID in another one."""
+    fields = _causes(answer, "field")
+    return (content_type == JSON_PATCH and not fields) or "metadata.uid" in fields
+
+
+def _causes(answer: Mapping[str, object], part: str) -> frozenset[str]:
     details = answer.get("details")
     causes = details.get("causes") if isinstance(details, dict) else None
-    return frozenset(str(cause.get("reason", "")) for cause in causes or [])
+    return frozenset(str(cause.get(part, "")) for cause in causes or [])
 
 
 def _wait(headers: Mapping[str, str]) -> float | None:
