@@ -30,7 +30,7 @@ def view(rollout: dict[str, Any], now: float) -> RenderableType:
     """The whole rollout; `now` in seconds since the epoch, for ages."""
     status = rollout.get("status") or {}
     parts: list[RenderableType] = [_head(rollout, status, now), _message(status)]
-    for make in (_sides, _warmth, _gates, _origin):
+    for make in (_sides, _warmth, _gates, _complaints, _origin):
         part = make(status)
         if part is not None:
             parts.append(part)
@@ -128,12 +128,21 @@ def _gates(status: dict[str, Any]) -> Table | None:
             Text(("gates" if index == 0 else "").ljust(7), style="dim"),
             gate["name"],
             Text(verdict, style=_VERDICT_STYLE.get(verdict, "")),
-            f"{gate.get('value', '')} {gate.get('target', '')}".strip(),
+            gate.get("value", ""),
+            Text(gate.get("target", ""), style="dim"),
             f"{against}{f' · ETA {eta:.0f} s' if eta else ''}",
         )
-        if verdict in ("Fail", "Hold"):
-            table.add_row("", "", "", Text(gate["message"], style=_VERDICT_STYLE[verdict]), "")
     return table
+
+
+def _complaints(status: dict[str, Any]) -> Group | None:
+    """The sentence of every gate that stops the rollout, below the table so that it can be long."""
+    told = [
+        Text(f"         {gate['name']}: {gate['message']}", style=_VERDICT_STYLE[gate["verdict"]])
+        for gate in status.get("gates", [])
+        if gate["verdict"] in ("Fail", "Hold")
+    ]
+    return Group(*told) if told else None
 
 
 def _origin(status: dict[str, Any]) -> Text | None:
