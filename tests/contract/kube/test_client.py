@@ -27,7 +27,7 @@ from cacherollout.core.actions import (
     SetAdmission,
 )
 from cacherollout.core.decisions import Say
-from cacherollout.ports.errors import DependencyError
+from cacherollout.ports.errors import ConflictError, DependencyError
 from tests.contract.kube.conftest import ROOT, Team, deployment
 from tests.contract.kube.test_holds import hold, target_of
 from tests.contract.kube.test_restores import restore
@@ -122,6 +122,28 @@ async def test_a_busy_server_is_asked_again_when_it_says(serve: Serve) -> None:
     with pytest.raises(DependencyError, match="slow down") as failed:
         await client.get(DEPLOYMENTS, "shop", "api")
     assert failed.value.retry_seconds == 9.0
+
+
+async def test_a_write_meant_for_an_object_of_another_uid_is_a_conflict(team: Team) -> None:
+    team.apply(deployment())
+    await team.settled()
+    (pod,) = await team.pods()
+    metadata = {"uid": "11111111-1111-1111-1111-111111111111"}
+    for write in (
+        team.client.merge_patch(
+            DEPLOYMENTS, team.namespace, "api", {"metadata": metadata, "spec": {"replicas": 0}}
+        ),
+        team.client.patch_status(
+            PODS,
+            team.namespace,
+            pod["metadata"]["name"],
+            {"metadata": metadata, "status": {"message": "x"}},
+        ),
+        team.client.delete(DEPLOYMENTS, team.namespace, "api", uid=metadata["uid"]),
+    ):
+        with pytest.raises(ConflictError):
+            await write
+    assert (await team.live())["spec"]["replicas"] == 1
 
 
 async def test_a_long_list_is_read_page_by_page(serve: Serve) -> None:

@@ -133,6 +133,19 @@ async def test_a_release_by_another_hand_gives_the_fields_back_to_the_first(team
     assert env_of(await team.live()) == {"MODE": "newest", "KEPT": "2"}
 
 
+async def test_a_tool_that_has_begun_to_apply_from_the_server_goes_on(team: Team) -> None:
+    team.apply(STABLE)
+    stable = target_of(await team.settled())
+    await team.act(KeepSnapshot(stable.revision))
+    await hold(team)
+    arguments = ("apply", "--server-side", "--force-conflicts", "--field-manager=gitops")
+    team.kubectl(*arguments, "-f", "-", given=REJECTED)
+    await restore(team, stable.revision)
+    assert env_of(await team.live())["MODE"] == "old"
+    team.apply_server_side(deployment(env={"MODE": "newest", "ADDED": "2"}))
+    assert env_of(await team.live())["MODE"] == "newest"
+
+
 async def test_a_version_that_the_user_stated_comes_back_as_theirs(team: Team) -> None:
     team.apply_server_side(deployment(env={"CACHE_VERSION": "v1"}))
     stable = target_of(await team.settled())

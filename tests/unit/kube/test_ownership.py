@@ -103,6 +103,19 @@ def test_what_somebody_wrote_after_the_restore_stays_theirs() -> None:
     assert owned(back) == {("kubectl", "Update"): tree(IMAGE)}
 
 
+def test_an_applier_inherits_what_it_had_taken_over_from_an_updater() -> None:
+    updater = entry("helm", "Update", IMAGE, (*CONTAINER, "f:command"))
+    other = entry("gitops", "Apply", REPLICAS)
+    applier = entry("helm", "Apply", IMAGE)
+    setter = entry("kubectl", "Update", (*CONTAINER, "f:command"))
+    found = ownership.heirs([updater, other], [applier, setter])
+    assert [each for each in found if each["fieldsV1"]] == [
+        other,
+        entry("helm", "Update", (*CONTAINER, "f:command")),
+        applier,
+    ]
+
+
 def test_freeing_leaves_everybody_elses_entries() -> None:
     remains = entry("cacherollout", "Update", IMAGE)
     assert ownership.without_ours([OURS, HELM, remains]) == [HELM]

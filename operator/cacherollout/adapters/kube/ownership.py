@@ -70,6 +70,20 @@ def template_entries(manifest: Manifest) -> Entries:
     return kept
 
 
+def heirs(kept: Entries, before: Entries) -> Entries:
+    """Who gets what back: as when it was kept, but to an applier what it has taken over since.
+
+    An ordinary updater is never refused; an applier would be, by the updater that it superseded.
+    `before` are the entries just before the restore.
+    """
+    updated = [each for each in kept if each.get("operation") == "Update"]
+    appliers = [each for each in before if each.get("operation") == "Apply"]
+    lost = _union(map(_paths_of, updated)) & _union(map(_paths_of, appliers))
+    left = [_with_paths(each, _paths_of(each) - lost) for each in updated]
+    taken = [_with_paths(each, _paths_of(each) & lost) for each in appliers]
+    return [*(each for each in kept if each not in updated), *left, *taken]
+
+
 def handed_back(
     current: Entries, kept: Entries, *, is_paused: bool, env: tuple[str, str] | None
 ) -> Entries:

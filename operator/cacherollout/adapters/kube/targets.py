@@ -98,7 +98,7 @@ async def restore(
         if applied is not None:
             operations.append({"op": "replace", "path": _LAST_APPLIED, "value": applied})
         live = await _patch(client, live, *operations)
-        entries = before if kept.entries is None else kept.entries
+        entries = before if kept.entries is None else ownership.heirs(kept.entries, before)
     else:
         entries = kept.entries or []
     owned = (kept.container, env) if action.entry is not None else None
