@@ -125,6 +125,7 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     await asyncio.sleep(5)
     await stop(first)
     await one.lease.release()
+    assert store.holder == ""
     released = now()
     await asyncio.sleep(5)
     assert two.leads_since is not None

@@ -105,6 +105,24 @@ async def test_a_poison_key_stops_nobody() -> None:
     assert good[B] == 10
 
 
+async def test_a_good_pass_forgets_the_bad_ones_before_it() -> None:
+    queue, ended = WorkQueue(), []
+    failing = [True] * 6 + [False, True, False]
+
+    async def reconcile(key: Key) -> Outcome:
+        ended.append(asyncio.get_running_loop().time())
+        is_last = len(ended) == len(failing)
+        return Outcome("x", None if is_last else 0.0, is_failure=failing[len(ended) - 1])
+
+    workers = asyncio.create_task(Workers(queue, reconcile, count=1).run())
+    queue.add(A)
+    await asyncio.sleep(200)
+    queue.close()
+    await workers
+    assert ended[6] - ended[5] >= 16
+    assert ended[8] - ended[7] <= 1
+
+
 async def test_a_pass_that_hangs_is_cut_off_and_tried_again() -> None:
     queue, begun = WorkQueue(), []
 
