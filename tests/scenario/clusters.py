@@ -252,6 +252,13 @@ class Cluster:
         if pod.ends_at is None:
             pod.ends_at = self.now + GRACE_SECONDS
 
+    def end_canary(self) -> None:
+        """Delete the canary; pods without their Deployment are on their way out."""
+        self.canary = None
+        for pod in self.pods:
+            if pod.is_canary:
+                self.end(pod)
+
     def members(self, owner: ReplicaSet) -> list[Pod]:
         return [pod for pod in self.pods if pod.owner is owner and pod.is_alive]
 

@@ -64,7 +64,7 @@ class Scenario(World):
             self._second()
             self._work()
 
-    def settle(self, limit: float = 3000) -> None:
+    def settle(self, limit: float = 1500) -> None:
         """Let time pass until nothing is under way, and stays so."""
         quiet = 0
         end = self.now + limit

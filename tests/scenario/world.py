@@ -307,7 +307,7 @@ class World(Cluster):
                 self._apply_canary(rollout, action)
             case DeleteCanary(uid):
                 if self.canary is not None and self.canary.uid == uid:
-                    self.canary = None
+                    self.end_canary()
             case SetAdmission(opened, closed):
                 for pod in self.pods:
                     if pod.name in opened:
@@ -364,7 +364,7 @@ class World(Cluster):
             kept = self.snapshots.get(action.revision)
             if kept is None:
                 raise ConflictError("the template is not kept")
-            if any(pod.is_canary for pod in self.pods):
+            if any(pod.is_canary and pod.is_alive for pod in self.pods):
                 raise ImpossibleError("two canaries at a time")
             uid = f"uid-canary-{next(self.names)}"
             self.canary = Canary(
@@ -381,7 +381,7 @@ class World(Cluster):
         if stored.is_deleting and not stored.has_finalizer:
             del self.stored[stored.key]
             if self.canary is not None and self.canary.owner == stored.uid:
-                self.canary = None
+                self.end_canary()
 
     async def say(self, rollout: RolloutObject, said: Say) -> None:
         self.says.append(said)

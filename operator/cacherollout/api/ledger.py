@@ -124,13 +124,18 @@ class Attempt:
     """True when, after a late abort, the stable template is back in the target."""
     pending_revision: str | None = None
     """A release that arrived during promotion, put back into the target after the undo."""
+    pending_entry: str | None = None
+    """The version entry that the operator has beside it; None where it states its own."""
     evidence: tuple[Evidence, ...] = ()
     counted: tuple[CountedPod, ...] = ()
     measured_at: float | None = None
     data_since: float | None = None
     """When the canary last had measurable traffic."""
     hold_since: float | None = None
-    """Since when the gates have held without a break."""
+    """Since when the attempt has been held without a break, for `hold_reason`."""
+    hold_reason: str = ""
+    excused_seconds: float = 0.0
+    """Time of past holds in this phase that does not count towards its deadline."""
     baseline_origin: float | None = None
     """Origin reads per second before the canary took any traffic."""
     baseline_ticks: int = 0

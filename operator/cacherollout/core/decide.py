@@ -42,7 +42,7 @@ def decide(spec: CacheRolloutSpec, ledger: Ledger, observed: Observed, now: floa
 
 def needs_measurement(ledger: Ledger) -> bool:
     """Whether the next pass needs the pods' counters; an idle rollout costs no scrape."""
-    return (ledger.attempt is not None and ledger.attempt.abort is None) or ledger.is_restarting
+    return ledger.attempt is not None and ledger.attempt.abort is None
 
 
 def _ladder(here: Pass) -> Decision:

@@ -8,10 +8,11 @@ the canary and k_b of n_b on the stable side:
     llr(q) = k ln(p1/q) + (n-k) ln((1-p1)/(1-q)),   capped to +-H/3 a tick
     canary_specific = max(0, canary_specific + llr(p0))    -> Fail at H: worse than stable as well
     absolute        = max(0, absolute + llr(target))       -> Hold at H: both sides are bad
-    fine            = fine + llr(target)                   -> Pass at -ln 1000, after the soak
+    fine            = min(H, fine + llr(target))           -> Pass at -ln 1000, after the soak
 
 The cap makes one bad scrape insufficient, the guard excuses what the stable side shows too, and
-the reset at zero finds a regression that begins late as fast as one that begins at once.
+the reset at zero finds a regression that begins late as fast as one that begins at once. The
+ceiling of `fine` lets a release pass after a hold that it did not cause is over.
 LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and simulated error rates: docs/explanation/gates.md.
 """
 
@@ -100,7 +101,7 @@ class RatioGate:
             known,
             canary_specific=round(max(0.0, known.canary_specific + min(specific, CAP)), 4),
             absolute=round(max(0.0, known.absolute + min(plain, CAP)), 4),
-            fine=round(known.fine + max(plain, -CAP), 4),
+            fine=round(min(known.fine + max(plain, -CAP), EVIDENCE), 4),
             bad=known.bad + bad,
             total=known.total + seen,
         )

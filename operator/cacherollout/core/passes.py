@@ -6,7 +6,7 @@ from typing import Any
 from cacherollout.api.ledger import Attempt, Ledger, Release
 from cacherollout.api.reasons import Phase, Reason
 from cacherollout.api.rollout import CacheRolloutSpec
-from cacherollout.core.actions import Action
+from cacherollout.core.actions import Action, ApplyTarget
 from cacherollout.core.decisions import Decision, Say
 from cacherollout.core.facts import Observed, TargetFacts
 from cacherollout.core.gates import Finding
@@ -59,6 +59,25 @@ class Pass:
     def with_ledger(self, **changes: Any) -> "Pass":
         """The same pass with the ledger changed."""
         return replace(self, ledger=replace(self.ledger, **changes))
+
+    def apply_target(
+        self, entry: str | None, *, is_paused: bool, is_promotion: bool = False
+    ) -> ApplyTarget:
+        """The hold, on or off, with our version entry beside it."""
+        return ApplyTarget(
+            is_paused,
+            self.entry_beside(entry),
+            self.target.resource_version,
+            is_promotion=is_promotion,
+        )
+
+    def entry_beside(self, entry: str | None) -> str | None:
+        """Our version entry in the present template; none where somebody else states theirs."""
+        return entry if self.target.stated_version is None else None
+
+    def also(self, *actions: Action) -> "Pass":
+        """The same pass with actions that come before those of the stage."""
+        return replace(self, actions=(*self.actions, *actions))
 
     def saying(self, reason: Reason, message: str, *, is_warning: bool = False) -> "Pass":
         """The same pass with one more event to post."""

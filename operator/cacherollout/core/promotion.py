@@ -1,8 +1,7 @@
 """From the decision to promote to the end of the roll-back window."""
 
-from cacherollout.api.ledger import Abort
 from cacherollout.api.reasons import Phase, Reason
-from cacherollout.core import rollback
+from cacherollout.core import holds, rollback
 from cacherollout.core.actions import (
     Action,
     ApplyTarget,
@@ -18,7 +17,7 @@ from cacherollout.core.idling import retire_works
 from cacherollout.core.judging import worst
 from cacherollout.core.passes import SOON, Pass
 from cacherollout.core.ramp import may_roll
-from cacherollout.core.trial import blocking
+from cacherollout.core.trial import blocking, sickness
 from cacherollout.core.versions import is_same, wanted_release
 from cacherollout.core.warmup import warm_works
 
@@ -27,22 +26,26 @@ def promote(here: Pass) -> Decision:
     """Let the target's own rolling update run, as fast as the origin can bear."""
     attempt, target = here.attempt, here.target
     if target.revision != attempt.release.revision:
-        return _abort(
+        return rollback.abort(
             here, Reason.SUPERSEDED, "another release arrived during promotion", rejected=False
         )
     bad = worst(here.findings)
     if bad.verdict is Verdict.FAIL:
-        return _abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
+        return rollback.abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
     if target.is_complete and _runs(here, attempt.release.version):
         return _promoted(here)
-    if here.now - (attempt.promote_at or here.now) > here.spec.deadline:
-        return _abort(
+    blocked = blocking(here, bad)
+    here = holds.note(here, blocked)
+    if blocked is not None and holds.is_too_sick(here):
+        return rollback.abort(here, Reason.SHARED_DEPENDENCY_DEGRADED, sickness(here, blocked[1]))
+    if holds.is_overdue(here, attempt.promote_at):
+        return rollback.abort(
             here,
             Reason.DEADLINE_EXCEEDED,
             f"{target.updated_ready} of {target.replicas} pods were promoted within the deadline "
             f"of {here.spec.deadline:g} s",
         )
-    return _roll(here)
+    return _roll(here, blocked)
 
 
 def observe(here: Pass) -> Decision:
@@ -50,12 +53,14 @@ def observe(here: Pass) -> Decision:
     attempt, target = here.attempt, here.target
     wanted = wanted_release(here.spec, here.stable, target)
     if wanted is None:
-        return _abort(here, Reason.SUPERSEDED, "the stable release was asked for", rejected=False)
+        return rollback.abort(
+            here, Reason.SUPERSEDED, "the stable release was asked for", rejected=False
+        )
     if not is_same(wanted, attempt.release):
         return _accept(here, " The next release arrived, which ended its roll-back window.")
     bad = worst(here.findings)
     if bad.verdict is Verdict.FAIL:
-        return _abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
+        return rollback.abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
     end = (attempt.promoted_at or here.now) + here.spec.rollback_window
     blocked = blocking(here, bad)
     if here.now >= end and (blocked is None or here.now >= end + here.spec.deadline):
@@ -74,39 +79,38 @@ def observe(here: Pass) -> Decision:
         message,
         *_rehold(here),
         *_drop_canary(here),
-        RunWorks((*works, *retire_works(here.ledger))),
+        RunWorks((*works, *retire_works(here))),
         requeue_seconds=min(here.pace_seconds, max(left, 1.0)),
         next_=f"{here.stable.version} is retired in {left:.0f} s",
     )
 
 
-def _roll(here: Pass) -> Decision:
+def _roll(here: Pass, blocked: tuple[Reason, str] | None) -> Decision:
     attempt, target = here.attempt, here.target
-    is_blocked = blocking(here, worst(here.findings)) if here.findings else None
-    may = may_roll(here.spec, attempt) and is_blocked is None
+    may = may_roll(here.spec, attempt) and blocked is None
     ratio = origin_ratio(attempt)
     load = f"origin at {ratio:.2f}× of {here.spec.budget():g}×" if ratio is not None else ""
     if may == attempt.is_paced:
         here = here.with_attempt(is_paced=not may)
-        if not may and is_blocked is None:
+        if not may and blocked is None:
             here = here.saying(
                 Reason.PROMOTION_PACED, f"The rolling update waits for the database: {load}."
             )
     entry = attempt.release.entry
-    is_rolling = not target.is_paused and _runs(here, attempt.release.version)
+    is_as_it_should = target.is_paused is not may and _runs(here, attempt.release.version)
     actions: tuple[Action, ...] = ()
-    if may != is_rolling:
-        actions = (ApplyTarget(not may, entry, target.resource_version, is_promotion=may),)
-    why = is_blocked[1] if is_blocked else load
+    if not is_as_it_should and (may or not target.is_paused):
+        actions = (here.apply_target(entry, is_paused=not may, is_promotion=may),)
+    why = blocked[1] if blocked else load
     words = "goes on" if may else "waits"
-    reason = is_blocked[0] if is_blocked else Reason.ORIGIN_BUSY
+    reason = blocked[0] if blocked else Reason.ORIGIN_BUSY
     return here.decide(
         Phase.PROMOTING,
         Reason.PROMOTION_STARTED if may else reason,
         f"{target.updated_ready} of {target.replicas} pods run {attempt.release.version}; the "
         f"rolling update {words}{why and f' ({why.rstrip(chr(46))})'}.",
         *actions,
-        RunWorks((*_window_works(here), *retire_works(here.ledger))),
+        RunWorks((*_window_works(here), *retire_works(here))),
         requeue_seconds=min(here.pace_seconds, 2.0),
     )
 
@@ -122,9 +126,9 @@ def _promoted(here: Pass) -> Decision:
         Phase.OBSERVING,
         Reason.PROMOTED,
         f"All {target.replicas} pods run {attempt.release.version}.",
-        ApplyTarget(True, attempt.release.entry, target.resource_version),
+        here.apply_target(attempt.release.entry, is_paused=True),
         *_drop_canary(here),
-        RunWorks((*_window_works(here), *retire_works(here.ledger))),
+        RunWorks((*_window_works(here), *retire_works(here))),
         requeue_seconds=SOON,
     )
 
@@ -161,11 +165,10 @@ def _window_works(here: Pass) -> tuple[Work, ...]:
 
 
 def _rehold(here: Pass, entry: str | None = None) -> tuple[ApplyTarget, ...]:
-    target = here.target
-    if target.is_paused:
+    if here.target.is_paused:
         return ()
     mine = entry if here.ledger.attempt is None else here.attempt.release.entry
-    return (ApplyTarget(True, mine, target.resource_version),)
+    return (here.apply_target(mine, is_paused=True),)
 
 
 def _drop_canary(here: Pass) -> tuple[DeleteCanary, ...]:
@@ -178,8 +181,3 @@ def _drop_canary(here: Pass) -> tuple[DeleteCanary, ...]:
 def _runs(here: Pass, version: str) -> bool:
     """Whether the target's template already asks for this version."""
     return (here.target.running_version or here.spec.cache.initial_version) == version
-
-
-def _abort(here: Pass, reason: Reason, message: str, *, rejected: bool = True) -> Decision:
-    here = here.with_attempt(abort=Abort(reason, message, round(here.now, 3), is_rejected=rejected))
-    return rollback.undo(here)

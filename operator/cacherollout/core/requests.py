@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from cacherollout.api.ledger import Abort, Ledger
 from cacherollout.api.reasons import Reason
+from cacherollout.core import holds
 from cacherollout.core.actions import ConsumeRequest
 from cacherollout.core.facts import Request
 from cacherollout.core.gates import Verdict
@@ -18,7 +19,7 @@ def take(here: Pass) -> Pass:
     request = here.observed.request
     if request is None:
         return here
-    here = replace(here, actions=(*here.actions, ConsumeRequest(request.raw)))
+    here = here.also(ConsumeRequest(request.raw))
     refusal = _refusal(here, request)
     if refusal:
         return here.saying(Reason.REQUEST_REFUSED, refusal, is_warning=True)
@@ -36,11 +37,16 @@ def take(here: Pass) -> Pass:
                 Reason.RESUMED, "The rejected release is tried again by request."
             )
         case "abort":
+            why = "a person asked for it"
             return here.with_attempt(
-                abort=Abort(Reason.ABORT_REQUESTED, "a person asked for it", round(here.now, 3))
+                abort=Abort(Reason.ABORT_REQUESTED, why, round(here.now, 3))
+            ).saying(
+                Reason.ABORT_REQUESTED,
+                f"{here.attempt.release.version} is undone: {why}.",
+                is_warning=True,
             )
         case _:
-            return here.with_attempt(promote_at=round(here.now, 3)).saying(
+            return here.with_attempt(promote_at=round(here.now, 3), **holds.FRESH).saying(
                 Reason.PROMOTION_STARTED,
                 f"Promotion of {here.attempt.release.version} started by request.",
             )
@@ -51,12 +57,11 @@ def take_readoption(here: Pass) -> Pass:
     request = here.observed.request
     if request is None or request.verb != "retry":
         return here
-    fresh = Ledger(
-        attempts=here.ledger.attempts,
-        versions=here.ledger.versions,
-        retiring=here.ledger.retiring,
-    )
-    return replace(here, ledger=fresh, actions=(*here.actions, ConsumeRequest(request.raw)))
+    attempt, retiring = here.ledger.attempt, here.ledger.retiring
+    if attempt is not None:
+        retiring = (*retiring, attempt.release.version)
+    fresh = Ledger(attempts=here.ledger.attempts, versions=here.ledger.versions, retiring=retiring)
+    return replace(here, ledger=fresh).also(ConsumeRequest(request.raw))
 
 
 def _refusal(here: Pass, request: Request) -> str:

@@ -6,11 +6,10 @@ that users can notice. After it, the stable template goes back onto a cache that
 
 from dataclasses import replace
 
-from cacherollout.api.ledger import Attempt, Release
+from cacherollout.api.ledger import Abort, Attempt, Release
 from cacherollout.api.reasons import Phase, Reason
 from cacherollout.core.actions import (
     Action,
-    ApplyTarget,
     DeleteCanary,
     KeepSnapshot,
     KeepWork,
@@ -25,6 +24,15 @@ from cacherollout.core.passes import SOON, Pass
 from cacherollout.core.warmup import warm_works
 
 _LOOK_SECONDS = 1.0
+
+
+def abort(here: Pass, reason: Reason, message: str, *, rejected: bool = True) -> Decision:
+    """Remember the decision and say so, and act on it in the same pass."""
+    version = here.attempt.release.version
+    here = here.with_attempt(
+        abort=Abort(reason, message, round(here.now, 3), is_rejected=rejected)
+    ).saying(reason, f"{version} is undone: {message}.", is_warning=rejected)
+    return undo(here)
 
 
 def undo(here: Pass) -> Decision:
@@ -52,8 +60,15 @@ def stop_traffic(here: Pass) -> tuple[Action, ...]:
 
 
 def _lingering(here: Pass) -> bool:
-    """Whether a canary pod still runs: it could write keys after they were removed."""
-    return any(pod.is_canary for pod in here.observed.pods)
+    """Whether a pod of the release still runs: it could write keys after they were removed.
+
+    One that does not end, as on a dead node, is not waited for beyond the deadline.
+    """
+    abort, version = here.attempt.abort, here.attempt.release.version
+    if abort is not None and here.now - abort.at > here.spec.deadline:
+        return False
+    is_apart = version != here.stable.version
+    return any(pod.is_canary or (is_apart and pod.version == version) for pod in here.observed.pods)
 
 
 def _with_newcomer(here: Pass) -> Pass:
@@ -65,8 +80,9 @@ def _with_newcomer(here: Pass) -> Pass:
     if attempt.promote_at is None or attempt.is_restored:
         return here
     if revision not in (here.stable.revision, attempt.release.revision):
-        return here.with_attempt(pending_revision=revision)
-    if attempt.pending_revision not in here.observed.snapshots:
+        entry = here.entry_beside(here.stable.entry)
+        return here.with_attempt(pending_revision=revision, pending_entry=entry)
+    if attempt.pending_revision not in (revision, *here.observed.snapshots):
         return here.with_attempt(pending_revision=None)
     return here
 
@@ -77,25 +93,21 @@ def _restore(here: Pass, stop: tuple[Action, ...]) -> Decision:
     works = RunWorks(_keeping(here))
     pending = attempt.pending_revision
     if pending is not None and pending not in here.observed.snapshots:
-        hold: tuple[Action, ...] = (
-            ApplyTarget(True, attempt.release.entry, target.resource_version),
-        )
-        kept = (KeepSnapshot(pending),) if target.is_paused else hold
-        return _decide(here, "the next release is kept for later", *stop, *kept, works)
+        hold = here.apply_target(attempt.release.entry, is_paused=True)
+        kept = KeepSnapshot(pending) if target.is_paused else hold
+        return _decide(here, "the next release is kept for later", *stop, kept, works)
     if not _is_back(here):
         restore = RestoreTarget(
             stable.revision, stable.entry, is_paused=False, resource_version=target.resource_version
         )
         return _decide(here, "the stable template goes back", *stop, restore, works)
     if not target.is_complete:
-        go: tuple[Action, ...] = ()
-        if target.is_paused:
-            go = (ApplyTarget(False, stable.entry, target.resource_version),)
+        go = (here.apply_target(stable.entry, is_paused=False),) if target.is_paused else ()
         words = f"{target.updated_ready} of {target.replicas} pods run {stable.version} again"
         return _decide(here, words, *stop, *go, works)
     here = here.with_attempt(is_restored=True)
-    hold = (ApplyTarget(True, stable.entry, target.resource_version),)
-    return replace(_decide(here, "the target is held again", *stop, *hold), requeue_seconds=SOON)
+    again = here.apply_target(stable.entry, is_paused=True)
+    return replace(_decide(here, "the target is held again", *stop, again), requeue_seconds=SOON)
 
 
 def _is_back(here: Pass) -> bool:
@@ -117,10 +129,11 @@ def _keeping(here: Pass) -> tuple[Work, ...]:
 def _finish(here: Pass) -> Decision:
     """Nothing of the release runs any more: give its keys to the broom and its place away."""
     attempt, stable, target = here.attempt, here.stable, here.target
-    if attempt.pending_revision is not None and target.revision == stable.revision:
+    pending = attempt.pending_revision
+    if pending in here.observed.snapshots and target.revision == stable.revision:
         put_back = RestoreTarget(
-            attempt.pending_revision,
-            stable.entry,
+            pending,
+            attempt.pending_entry,
             is_paused=True,
             resource_version=target.resource_version,
         )
@@ -180,10 +193,6 @@ def summary(here: Pass) -> str:
 def _decide(here: Pass, what: str, *actions: Action) -> Decision:
     abort, version = here.attempt.abort, here.attempt.release.version
     why = abort.message if abort else ""
-    if abort is not None and abort.at == round(here.now, 3):
-        here = here.saying(
-            Reason(abort.reason), f"{version} is undone: {why}.", is_warning=abort.is_rejected
-        )
     return here.decide(
         Phase.ROLLING_BACK,
         Reason(abort.reason) if abort else Reason.ROLLING_BACK,

@@ -1,12 +1,10 @@
 """An attempt before promotion: warm the namespace, admit the canary, judge it, step, decide."""
 
-from cacherollout.api.ledger import Abort
 from cacherollout.api.reasons import Phase, Reason
-from cacherollout.core import rollback
+from cacherollout.core import holds, rollback
 from cacherollout.core.actions import (
     Action,
     ApplyCanary,
-    ApplyTarget,
     DeleteCanary,
     KeepSnapshot,
     ReplayWork,
@@ -16,17 +14,15 @@ from cacherollout.core.actions import (
 )
 from cacherollout.core.counting import origin_ratio
 from cacherollout.core.decisions import Decision
-from cacherollout.core.facts import PodFacts
+from cacherollout.core.facts import CacheFacts, PodFacts
 from cacherollout.core.gates import Finding, Verdict
-from cacherollout.core.idling import retire_works
+from cacherollout.core.idling import retire_works, strangers
 from cacherollout.core.judging import worst
 from cacherollout.core.passes import SOON, Pass
 from cacherollout.core.ramp import first_step, most, next_step
 from cacherollout.core.versions import is_same, wanted_release
 from cacherollout.core.warmup import is_waiting_for_baseline, is_warm, warm_works
 
-HOLD_SECONDS = 300.0
-"""Both sides may be bad together for this long before the release is undone."""
 SILENCE_SECONDS = 30.0
 """Without a counted request on the canary for this long, there is no data."""
 WARMING_SECONDS = 1.0
@@ -38,7 +34,20 @@ def advance(here: Pass) -> Decision:
     attempt, target = here.attempt, here.target
     wanted = wanted_release(here.spec, here.stable, target)
     if wanted is None or not is_same(wanted, attempt.release):
-        return _abort(here, Reason.SUPERSEDED, "another release took its place", rejected=False)
+        return rollback.abort(
+            here, Reason.SUPERSEDED, "another release took its place", rejected=False
+        )
+    if here.spec.fingerprints() != attempt.release.fingerprints:
+        # What was copied may mean something else now: a fresh namespace, from the start.
+        return rollback.abort(
+            here, Reason.SUPERSEDED, "the schema of a family changed", rejected=False
+        )
+    if target.replicas == 0:
+        return rollback.abort(
+            here, Reason.TARGET_NOT_READY, "the target was scaled to zero", rejected=False
+        )
+    if strangers(here):
+        return _abort_leaked(here)
     canary = here.observed.canary
     if canary is not None and not canary.is_ours:
         return _name_conflict(here)
@@ -72,25 +81,39 @@ def _warm(here: Pass) -> Decision:
     works = warm_works(spec, attempt, here.stable, is_warming=True)
     size = first_step(spec, here.target.replicas)
     pods = here.observed.canary_pods()
-    running = [pod for pod in pods if pod.are_containers_ready]
+    running = [pod for pod in pods if _is_fit(here, pod)]
     waits = _waits(here, works, running, size)
     if not waits:
         return _admit_first(here, works, size)
-    if _is_overdue(here, attempt.started_at):
+    blocked = _warming_hold(here)
+    here = holds.note(here, blocked)
+    if blocked is None and holds.is_overdue(here, attempt.started_at):
         return _abort_warming(here, running, size)
-    problem = here.observed.problem or here.observed.cache.problem
     reason = Reason.CANARY_STARTING if len(running) < size else Reason.WARMING_UP
-    if problem is not None:
-        reason = Reason(problem.reason)
+    reason = blocked[0] if blocked else reason
     return here.decide(
         Phase.WARMING,
         reason,
         f"{attempt.release.version} gets no traffic yet: {'; '.join(waits)}.",
         *_upkeep(here, size, admitted=0),
-        RunWorks((*works, *retire_works(here.ledger))),
+        RunWorks((*works, *retire_works(here))),
         requeue_seconds=WARMING_SECONDS,
         next_=f"the first {size} of {here.target.replicas} pods, once it is warm",
+        is_stalled=holds.is_stuck(here),
     )
+
+
+def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
+    """What keeps the namespace from filling though the release is not to blame."""
+    problem = here.observed.problem or here.observed.cache.problem
+    measured = here.observed.measurement
+    if problem is None and is_waiting_for_baseline(here.attempt) and measured is not None:
+        problem = None if measured.pods else measured.problem
+    if problem is not None:
+        return Reason(problem.reason), problem.message
+    if here.ledger.is_paused:
+        return Reason.PAUSED_BY_REQUEST, "The rollout is paused by request."
+    return None
 
 
 def _waits(here: Pass, works: tuple[Work, ...], running: list[PodFacts], size: int) -> list[str]:
@@ -104,9 +127,9 @@ def _waits(here: Pass, works: tuple[Work, ...], running: list[PodFacts], size: i
     if len(running) < size:
         trouble = next((pod.trouble for pod in here.observed.canary_pods() if pod.trouble), "")
         waits.append(f"{len(running)} of {size} canary pods run{trouble and f' ({trouble})'}")
-    if is_waiting_for_baseline(here.spec, here.attempt, here.stable):
+    if is_waiting_for_baseline(here.attempt):
         waits.append("the origin's normal load is being measured")
-    elif not is_warm(works, here.observed.cache):
+    if not is_warm(works, here.observed.cache):
         waits.append("its namespace is being filled")
     blocked = [
         work.problem.message.rstrip(".") for work in here.observed.cache.works if work.problem
@@ -118,14 +141,14 @@ def _admit_first(here: Pass, works: tuple[Work, ...], size: int) -> Decision:
     version = here.attempt.release.version
     now = round(here.now, 3)
     here = here.with_attempt(
-        warmed_at=now, traffic_since=now, admitted=size, admitted_at=now
+        warmed_at=now, traffic_since=now, admitted=size, admitted_at=now, **holds.FRESH
     ).saying(Reason.CANARY_ADMITTED, f"{version} is warm; its first {size} pods take traffic.")
     return here.decide(
         Phase.ANALYZING,
         Reason.CANARY_ADMITTED,
         f"{version} is warm; its first {size} pods take traffic.",
         *_upkeep(here, size, admitted=size),
-        RunWorks((*_kept(works), *retire_works(here.ledger))),
+        RunWorks((*_kept(works), *retire_works(here))),
         requeue_seconds=here.pace_seconds,
     )
 
@@ -133,13 +156,13 @@ def _admit_first(here: Pass, works: tuple[Work, ...], size: int) -> Decision:
 def _abort_warming(here: Pass, running: list[PodFacts], size: int) -> Decision:
     trouble = next((pod.trouble for pod in here.observed.canary_pods() if pod.trouble), "")
     if len(running) < size:
-        return _abort(
+        return rollback.abort(
             here,
             Reason.CANARY_NOT_READY,
             f"{len(running)} of {size} canary pods ran within the deadline of "
             f"{here.spec.deadline:g} s{trouble and f': {trouble}'}",
         )
-    return _abort(
+    return rollback.abort(
         here,
         Reason.DEADLINE_EXCEEDED,
         f"its namespace was not warm within the deadline of {here.spec.deadline:g} s",
@@ -148,25 +171,26 @@ def _abort_warming(here: Pass, running: list[PodFacts], size: int) -> Decision:
 
 def _analyze(here: Pass) -> Decision:
     """Judge the canary under traffic; step, promote or undo."""
-    attempt, spec = here.attempt, here.spec
+    spec, stable_pods = here.spec, here.target.replicas
     bad = worst(here.findings)
     if bad.verdict is Verdict.FAIL:
-        return _abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
-    works = _kept(warm_works(spec, attempt, here.stable, is_warming=True))
-    blocked = blocking(here, bad)
+        return rollback.abort(here, Reason.GATE_FAILED, f"{bad.gate}: {bad.message}")
+    # The target may have shrunk since the last step.
+    here = here.with_attempt(admitted=min(here.attempt.admitted, most(spec, stable_pods)))
+    works = _kept(warm_works(spec, here.attempt, here.stable, is_warming=True))
+    blocked = sick(here, bad) or _starting(here) or quiet(here)
+    here = holds.note(here, blocked)
     if blocked is not None:
         return _hold(here, works, *blocked)
-    here = here.with_attempt(hold_since=None)
-    stable_pods = here.target.replicas
-    here, waiting = _step(here, stable_pods)
+    here, waiting = _step(here, works, stable_pods)
     attempt = here.attempt
     soak_left = (attempt.traffic_since or here.now) + spec.soak - here.now
-    undecided = [item for item in here.findings if item.verdict is Verdict.UNDECIDED]
+    undecided = [item for item in here.findings if item.verdict > Verdict.PASS]
     if soak_left <= 0 and not undecided:
         return _promote(here)
-    if soak_left <= 0 and _is_overdue(here, attempt.traffic_since):
+    if soak_left <= 0 and holds.is_overdue(here, attempt.traffic_since):
         names = ", ".join(item.gate for item in undecided)
-        return _abort(
+        return rollback.abort(
             here,
             Reason.DEADLINE_EXCEEDED,
             f"{names} had no verdict within the deadline of {spec.deadline:g} s; send more "
@@ -176,19 +200,19 @@ def _analyze(here: Pass) -> Decision:
         Phase.ANALYZING,
         Reason.ANALYZING,
         analysis_sentence(here),
-        *_upkeep(here, max(attempt.admitted, 1), admitted=attempt.admitted),
-        RunWorks((*works, *retire_works(here.ledger))),
+        *_upkeep(here, attempt.admitted, attempt.admitted, is_open=is_warm(works, _cache(here))),
+        RunWorks((*works, *retire_works(here))),
         requeue_seconds=here.pace_seconds,
         next_=_next_words(waiting, soak_left, undecided),
     )
 
 
-def _step(here: Pass, stable_pods: int) -> tuple[Pass, str]:
+def _step(here: Pass, works: tuple[Work, ...], stable_pods: int) -> tuple[Pass, str]:
     """Admit one more pod where the origin can bear it."""
     attempt = here.attempt
-    ready = sum(1 for pod in here.observed.canary_pods() if pod.is_ready)
-    if ready < attempt.admitted:
-        return here, "the admitted pods become ready"
+    if not is_warm(works, _cache(here)):
+        # Only after a restart of the operator, whose works then begin again.
+        return here, "the copies are being made sure of"
     step = next_step(here.spec, attempt, stable_pods, here.now)
     if step.admitted == attempt.admitted:
         return here, step.waiting_for
@@ -201,7 +225,7 @@ def _step(here: Pass, stable_pods: int) -> tuple[Pass, str]:
 
 def _promote(here: Pass) -> Decision:
     version = here.attempt.release.version
-    here = here.with_attempt(promote_at=round(here.now, 3)).saying(
+    here = here.with_attempt(promote_at=round(here.now, 3), **holds.FRESH).saying(
         Reason.PROMOTION_STARTED,
         f"Every gate passed: {version} is promoted by the target's own rolling update.",
     )
@@ -215,11 +239,34 @@ def _promote(here: Pass) -> Decision:
 
 def blocking(here: Pass, bad: Finding) -> tuple[Reason, str] | None:
     """Why no step may be taken now though nothing failed; None where one may."""
+    return sick(here, bad) or quiet(here)
+
+
+def sick(here: Pass, bad: Finding) -> tuple[Reason, str] | None:
+    """The environment is not well, whatever the release does."""
     problem = here.observed.problem or here.observed.cache.problem
     if problem is not None:
         return Reason(problem.reason), problem.message
     if bad.verdict is Verdict.HOLD:
         return Reason.GATE_HOLD, f"{bad.gate}: {bad.message}"
+    return None
+
+
+def _starting(here: Pass) -> tuple[Reason, str] | None:
+    """Pods that may take traffic do not run."""
+    pods, admitted = here.observed.canary_pods(), here.attempt.admitted
+    running = sum(1 for pod in pods if _is_fit(here, pod))
+    if running >= admitted:
+        return None
+    trouble = next((pod.trouble for pod in pods if pod.trouble), "")
+    return (
+        Reason.CANARY_STARTING,
+        f"{running} of {admitted} canary pods run{trouble and f' ({trouble})'}.",
+    )
+
+
+def quiet(here: Pass) -> tuple[Reason, str] | None:
+    """There is nothing to judge by, or nobody who may go on."""
     measured = here.observed.measurement
     if measured is not None and measured.problem is not None and not measured.pods:
         return Reason.METRICS_UNAVAILABLE, measured.problem.message
@@ -251,54 +298,68 @@ def blocking(here: Pass, bad: Finding) -> tuple[Reason, str] | None:
 def _hold(here: Pass, works: tuple[Work, ...], reason: Reason, message: str) -> Decision:
     """Stay exactly here: neither promoted nor undone for what the release did not cause."""
     attempt = here.attempt
-    if attempt.hold_since is None:
-        is_quiet = reason is Reason.PAUSED_BY_REQUEST
-        here = here.with_attempt(hold_since=round(here.now, 3))
-        here = here if is_quiet else here.saying(reason, message, is_warning=True)
-    held = here.now - (here.attempt.hold_since or here.now)
-    if reason is Reason.GATE_HOLD and held >= HOLD_SECONDS:
-        return _abort(
-            here,
-            Reason.SHARED_DEPENDENCY_DEGRADED,
-            f"both versions stayed bad for {held:.0f} s ({message})",
-            rejected=False,
-        )
+    if holds.is_too_sick(here):
+        return rollback.abort(here, Reason.SHARED_DEPENDENCY_DEGRADED, sickness(here, message))
+    if reason is Reason.CANARY_STARTING and holds.is_overdue(here, attempt.traffic_since):
+        return rollback.abort(here, Reason.CANARY_NOT_READY, message.rstrip("."))
     return here.decide(
         Phase.ANALYZING,
         reason,
         f"Held at {attempt.admitted} canary pods. {message}",
-        *_upkeep(here, max(attempt.admitted, 1), admitted=attempt.admitted),
-        RunWorks((*works, *retire_works(here.ledger))),
+        *_upkeep(here, attempt.admitted, attempt.admitted, is_open=is_warm(works, _cache(here))),
+        RunWorks((*works, *retire_works(here))),
         requeue_seconds=here.pace_seconds,
         next_="the rollout goes on by itself when this is over",
+        is_stalled=holds.is_stuck(here),
     )
 
 
-def _abort(here: Pass, reason: Reason, message: str, *, rejected: bool = True) -> Decision:
-    """Remember the decision, and act on it in the same pass."""
-    here = here.with_attempt(abort=Abort(reason, message, round(here.now, 3), is_rejected=rejected))
-    return rollback.undo(here)
+def sickness(here: Pass, message: str) -> str:
+    """Why a release that is not to blame is given up."""
+    return f"both versions stayed bad for {holds.held_seconds(here):.0f} s ({message})"
 
 
-def _upkeep(here: Pass, size: int, admitted: int) -> tuple[Action, ...]:
-    """What must be so while an attempt lasts: the hold, the canary, its admission."""
+def _abort_leaked(here: Pass) -> Decision:
+    """Somebody lifted the hold, and pods that nobody judged serve: back, then once more, held."""
+    target, stable = here.target, here.stable
+    is_pending = target.revision != stable.revision
+    here = here.with_attempt(
+        promote_at=round(here.now, 3),
+        pending_revision=target.revision if is_pending else None,
+        pending_entry=here.entry_beside(stable.entry),
+    )
+    return rollback.abort(
+        here, Reason.DRIFT_CORRECTED, "somebody else lifted the hold", rejected=False
+    )
+
+
+def _upkeep(here: Pass, size: int, admitted: int, *, is_open: bool = True) -> tuple[Action, ...]:
+    """What must be so while an attempt lasts: the hold, the canary, its admission.
+
+    `is_open` False admits no more pods than there are.
+    """
     attempt, target, canary = here.attempt, here.target, here.observed.canary
     release = attempt.release
     actions: list[Action] = []
     if not target.is_paused:
-        actions.append(ApplyTarget(True, here.stable.entry, target.resource_version))
+        actions.append(here.apply_target(here.stable.entry, is_paused=True))
     if release.revision not in here.observed.snapshots:
         actions.append(KeepSnapshot(release.revision))
-    size = min(max(size, 1), max(most(here.spec, target.replicas), 1))
     if canary is None or canary.replicas != size:
         actions.append(ApplyCanary(release.revision, release.version, attempt.number, size))
-    admission = _admission(here.observed.canary_pods(), admitted)
+    admission = _admission(here, admitted, is_open=is_open)
     return (*actions, admission) if admission is not None else tuple(actions)
 
 
-def _admission(pods: tuple[PodFacts, ...], admitted: int) -> SetAdmission | None:
+def _is_fit(here: Pass, pod: PodFacts) -> bool:
+    """Whether a canary pod runs, and runs what is on trial."""
+    return pod.are_containers_ready and pod.version == here.attempt.release.version
+
+
+def _admission(here: Pass, admitted: int, *, is_open: bool) -> SetAdmission | None:
     """Open the gates of the pods that may take traffic, and close every other."""
-    fit = [pod for pod in pods if pod.are_containers_ready]
+    pods = here.observed.canary_pods()
+    fit = [pod for pod in pods if _is_fit(here, pod) and (is_open or pod.is_admitted)]
     chosen = {
         pod.name for pod in sorted(fit, key=lambda pod: (not pod.is_admitted, pod.name))[:admitted]
     }
@@ -312,12 +373,8 @@ def _kept(works: tuple[Work, ...]) -> tuple[Work, ...]:
     return tuple(work for work in works if not isinstance(work, ReplayWork))
 
 
-def _is_overdue(here: Pass, since: float | None) -> bool:
-    """Whether the deadline passed, not counting what the release did not cause."""
-    problem = here.observed.problem or here.observed.cache.problem
-    if since is None or problem is not None or here.ledger.is_paused:
-        return False
-    return here.now - since > here.spec.deadline
+def _cache(here: Pass) -> CacheFacts:
+    return here.observed.cache
 
 
 def analysis_sentence(here: Pass) -> str:

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from cacherollout.api.ledger import Release
-from cacherollout.api.rollout import AUTO, ON_SCHEMA_CHANGE, CacheRolloutSpec
+from cacherollout.api.rollout import AUTO, LITERAL_PATTERN, ON_SCHEMA_CHANGE, CacheRolloutSpec
 from cacherollout.core.facts import TargetFacts
 
 _NUMBERED: Final = re.compile(r"^(.*?)(\d{1,9})$")
+_LITERAL: Final = re.compile(LITERAL_PATTERN)
+MAX_LENGTH: Final = 32
+"""Of a version, as the schema of the spec has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,19 @@ def next_version(used: tuple[str, ...], stable: str) -> str:
     """The next number never used before, spelled like the stable version (`v2` gives `v3`)."""
     match = _NUMBERED.match(stable)
     stem = match.group(1) if match else f"{stable}-"
-    numbers = [
-        int(found.group(2))
-        for name in (*used, stable)
-        if (found := _NUMBERED.match(name)) and found.group(1) == stem
-    ]
-    return f"{stem}{max(numbers, default=0) + 1}"
+    stem = stem[: MAX_LENGTH - 10]
+    taken = {*used, stable}
+    numbers = [int(found.group(1)) for name in taken if (found := _numbered_by(stem, name))]
+    number = max(numbers, default=0) + 1
+    while f"{stem}{number}" in taken:
+        number += 1
+    return f"{stem}{number}"
+
+
+def is_usable(version: str) -> bool:
+    """Whether a version may be part of keys; a template may state anything."""
+    return len(version) <= MAX_LENGTH and _LITERAL.fullmatch(version) is not None
+
+
+def _numbered_by(stem: str, name: str) -> re.Match[str] | None:
+    return re.fullmatch(re.escape(stem) + r"(\d{1,10})", name)

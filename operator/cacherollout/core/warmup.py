@@ -47,7 +47,8 @@ def plan_families(
         return FamilyPlan()
     copied, replayed, cold = [], [], []
     for family in spec.cache.families:
-        is_same = stable_fingerprints.get(family.name) == release.fingerprints.get(family.name)
+        known = stable_fingerprints.get(family.name)
+        is_same = known is not None and known == release.fingerprints.get(family.name)
         if family.warm is Warm.COPY and is_same:
             copied.append(family.name)
         elif family.warm is not Warm.NONE and family.replay_path:
@@ -114,7 +115,6 @@ def is_warm(works: tuple[Work, ...], cache: CacheFacts) -> bool:
     return True
 
 
-def is_waiting_for_baseline(spec: CacheRolloutSpec, attempt: Attempt, stable: Release) -> bool:
-    """Whether replaying waits until the origin's normal load is known."""
-    plan = plan_families(spec, attempt.release, stable.version, stable.fingerprints)
-    return bool(plan.replayed) and attempt.baseline_ticks < MIN_BASELINE_TICKS
+def is_waiting_for_baseline(attempt: Attempt) -> bool:
+    """Whether the origin's normal load is not known yet: replay, ramp and promotion go by it."""
+    return attempt.baseline_ticks < MIN_BASELINE_TICKS
