@@ -142,10 +142,11 @@ class DropSnapshots:
 
 @dataclass(frozen=True, slots=True)
 class ApplyTarget:
-    """Own exactly the hold and the version entry of the target (server-side apply).
+    """Own the hold of the target, and set its version entry (server-side apply).
 
-    `entry` is the value of the version entry; None leaves it to whoever has it. `resource_version`
-    makes the write fail where somebody changed the target since it was read.
+    `entry` is the value of the version entry; None leaves it to whoever has it. The entry is left
+    without an owner, so that nobody's apply is refused for it. `resource_version` makes the write
+    fail where somebody changed the target since it was read.
     """
 
     is_paused: bool

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cacherollout.adapters.kube import ownership
 from cacherollout.adapters.kube.resources import CONTROLLER_REVISIONS
 from cacherollout.core.actions import (
     ApplyTarget,
@@ -11,7 +12,7 @@ from cacherollout.core.actions import (
 )
 from cacherollout.core.facts import Observed, TargetFacts
 from cacherollout.ports.errors import ConflictError, SpecError
-from tests.contract.kube.conftest import Team, deployment
+from tests.contract.kube.conftest import Team, deployment, eventually
 
 
 def target_of(seen: Observed) -> TargetFacts:
@@ -104,6 +105,41 @@ async def test_our_version_entry_is_no_release_and_somebody_elses_is(team: Team)
     theirs = target_of(await team.observe())
     assert (theirs.running_version, theirs.stated_version) == ("v3", "v3")
     assert theirs.revision != before.revision
+
+
+async def test_a_user_may_begin_to_state_the_version_and_may_rename_the_container(
+    team: Team,
+) -> None:
+    team.apply_server_side(deployment())
+    await team.settled()
+    await hold(team, "v2")
+    team.apply_server_side(deployment(env={"CACHE_VERSION": "v5"}))
+    target = target_of(await team.observe())
+    assert (target.stated_version, target.is_paused) == ("v5", True)
+    team.apply_server_side(deployment())
+    await hold(team, "v2")
+    renamed = deployment()
+    renamed["spec"]["template"]["spec"]["containers"][0]["name"] = "web"
+    team.apply_server_side(renamed)
+    target = target_of(await team.observe())
+    assert (target.container, target.running_version, target.is_paused) == ("web", None, True)
+
+
+async def test_the_hold_alone_is_owned_and_setting_it_again_writes_nothing(team: Team) -> None:
+    team.apply_server_side(deployment())
+    await team.settled()
+    await hold(team, "v2")
+    live = await team.live()
+    owned = [each for each in ownership.entries_of(live) if each["manager"] == "cacherollout"]
+    assert [each["fieldsV1"] for each in owned] == [{"f:spec": {"f:paused": {}}}]
+
+    async def is_written_again() -> bool:
+        before = target_of(await team.observe()).resource_version
+        await hold(team, "v2")
+        return target_of(await team.observe()).resource_version != before
+
+    # The Deployment's controller may still write the status; a hold that writes would never end.
+    await eventually(is_written_again, lambda is_written: not is_written, seconds=5.0)
 
 
 async def test_pods_of_either_entry_keep_the_revision_that_they_were_released_as(

@@ -80,26 +80,39 @@ def test_what_a_restore_wrote_goes_back_to_who_had_it_and_nothing_else_moves() -
     remains = entry("cacherollout", "Update", IMAGE, added, PAUSED, (*ENV, "f:value"))
     helm_now = entry("helm", "Apply", REPLICAS)
     scaler = entry("hpa", "Update", ("f:status", "f:replicas"))
-    back = ownership.handed_back(
-        [remains, helm_now, scaler], [HELM], is_paused=True, env=("api", "CACHE_VERSION")
-    )
+    back = ownership.handed_back([OURS, remains, helm_now, scaler], [HELM], is_paused=True)
     assert owned(back) == {
         ("helm", "Apply"): tree(REPLICAS, IMAGE),
         ("hpa", "Update"): tree(("f:status", "f:replicas")),
-        ("cacherollout", "Apply"): tree(PAUSED, (*ENV, "f:value")),
+        ("cacherollout", "Apply"): tree(PAUSED),
     }
+
+
+def test_a_hold_that_a_restore_set_is_ours() -> None:
+    remains = entry("cacherollout", "Update", PAUSED)
+    back = ownership.handed_back([remains], [], is_paused=True)
+    assert owned(back) == {("cacherollout", "Apply"): tree(PAUSED)}
+    assert ownership.handed_back([remains], [], is_paused=False) == []
+
+
+def test_of_our_own_entry_the_hold_alone_is_left() -> None:
+    assert ownership.is_template_ours(manifest(OURS, HELM))
+    cut = ownership.with_hold_alone([OURS, HELM])
+    assert owned(cut) == {("cacherollout", "Apply"): tree(PAUSED), ("helm", "Apply"): tree(IMAGE)}
+    assert not ownership.is_template_ours(manifest(*cut))
+    assert ownership.with_hold_alone([entry("cacherollout", "Apply", IMAGE)]) == []
 
 
 def test_an_owner_that_had_left_comes_back_with_what_it_had() -> None:
     remains = entry("cacherollout", "Update", IMAGE)
-    back = ownership.handed_back([remains], [HELM], is_paused=False, env=None)
+    back = ownership.handed_back([remains], [HELM], is_paused=False)
     assert owned(back) == {("helm", "Apply"): tree(IMAGE)}
 
 
 def test_what_somebody_wrote_after_the_restore_stays_theirs() -> None:
     remains = entry("cacherollout", "Update", (*CONTAINER, "f:command"))
     fixer = entry("kubectl", "Update", IMAGE)
-    back = ownership.handed_back([remains, fixer], [HELM], is_paused=False, env=None)
+    back = ownership.handed_back([remains, fixer], [HELM], is_paused=False)
     assert owned(back) == {("kubectl", "Update"): tree(IMAGE)}
 
 
@@ -137,5 +150,5 @@ def test_members_survive_the_way_through_a_tree_even_above_other_members(
     spelled = ownership._with_paths(given_entry, members)
     assert ownership._paths_of(spelled) == members
     written = ownership._with_paths(remains, members)
-    back = ownership.handed_back([written], [spelled], is_paused=False, env=None)
+    back = ownership.handed_back([written], [spelled], is_paused=False)
     assert [ownership._paths_of(each) for each in back] == [members]

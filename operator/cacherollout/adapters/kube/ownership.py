@@ -1,8 +1,12 @@
 """Who owns which field of the target, as the API server keeps it in `metadata.managedFields`.
 
 Pure. An owner's fields are a set of paths; `fieldsV1` is their spelling as a tree, in which a leaf
-or a node with a `.` is a member. We own by server-side apply alone; what is in our name by an
-ordinary update is what a restore wrote for others and has not handed back yet.
+or a node with a `.` is a member.
+
+The hold is all that we own for long. The version entry is written and then left without an owner:
+owned by us, it would refuse the user who begins to state a version, and keep a container half alive
+that the user renames. So an entry without an owner is ours, and no request of anybody. What is in
+our name by an ordinary update is what a restore wrote for others and has not handed back yet.
 """
 
 from collections.abc import Iterable
@@ -47,8 +51,8 @@ def has_remains(manifest: Manifest) -> bool:
 def is_env_ours(manifest: Manifest, container: str, env: str) -> bool:
     """Whether nobody but us states this env entry of the target's template.
 
-    An entry without any owner is one that we gave up when a CacheRollout was deleted: nobody's
-    request either. Where the container's fields have no owners at all, it is somebody else's.
+    Where the container's fields have no owners at all, owners say nothing, and the entry counts as
+    somebody else's.
     """
     item = _container_path(container)
     entry = _env_path(container, env)
@@ -56,6 +60,18 @@ def is_env_ours(manifest: Manifest, container: str, env: str) -> bool:
     if owners:
         return all(_is_ours(each) for each in owners)
     return any(_has(each, item) for each in entries_of(manifest))
+
+
+def is_template_ours(manifest: Manifest) -> bool:
+    """Whether anything of the template is in our name by server-side apply."""
+    ours = _union(_paths_of(entry) for entry in entries_of(manifest) if _is_ours(entry))
+    return any(path[:2] == _TEMPLATE for path in ours)
+
+
+def with_hold_alone(entries: Entries) -> Entries:
+    """The entries with our own cut down to the hold."""
+    cut = [_with_paths(each, _held(each)) if _is_ours(each) else each for each in entries]
+    return [each for each in cut if each.get("fieldsV1")]
 
 
 def template_entries(manifest: Manifest) -> Entries:
@@ -84,24 +100,21 @@ def heirs(kept: Entries, before: Entries) -> Entries:
     return [*(each for each in kept if each not in updated), *left, *taken]
 
 
-def handed_back(
-    current: Entries, kept: Entries, *, is_paused: bool, env: tuple[str, str] | None
-) -> Entries:
+def handed_back(current: Entries, kept: Entries, *, is_paused: bool) -> Entries:
     """The entries with what a restore wrote back in the names of those who owned it when kept.
 
-    `env` is the container and variable of the version entry that we have in the restored template;
-    None where we have none there. Fields that nobody owned then are nobody's again.
+    Fields that nobody owned then are nobody's again; of ours, the hold alone is left.
     """
     remains = _union(_paths_of(entry) for entry in current if _is_remains(entry))
     owned: dict[Path, tuple[Manifest, set[Path]]] = {}
     for entry in current:
         if not _is_remains(entry):
-            owned[_identity(entry)] = (entry, _paths_of(entry))
-    mine = _own_paths(remains, is_paused=is_paused, env=env)
-    if mine:
-        owned.setdefault(_identity(_OURS), (_OURS, set()))[1].update(mine)
+            paths = _held(entry) if _is_ours(entry) else _paths_of(entry)
+            owned[_identity(entry)] = (entry, paths)
+    if is_paused and _PAUSED in remains:
+        owned.setdefault(_identity(_OURS), (_OURS, set()))[1].add(_PAUSED)
     for entry in kept:
-        paths = _paths_of(entry) & (remains - mine)
+        paths = _paths_of(entry) & remains
         if paths:
             owned.setdefault(_identity(entry), (entry, set()))[1].update(paths)
     return [_with_paths(entry, paths) for entry, paths in owned.values() if paths]
@@ -112,13 +125,8 @@ def without_ours(entries: Entries) -> Entries:
     return [entry for entry in entries if not _is_ours(entry) and not _is_remains(entry)]
 
 
-def _own_paths(remains: set[Path], *, is_paused: bool, env: tuple[str, str] | None) -> set[Path]:
-    """What of a restore's writes is ours to keep."""
-    mine = {_PAUSED} & remains if is_paused else set()
-    if env is not None:
-        entry = _env_path(*env)
-        mine |= {path for path in remains if path[: len(entry)] == entry}
-    return mine
+def _held(entry: Manifest) -> set[Path]:
+    return _paths_of(entry) & {_PAUSED}
 
 
 def _is_ours(entry: Manifest) -> bool:

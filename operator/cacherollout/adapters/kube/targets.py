@@ -4,6 +4,7 @@ Nothing else of the user's Deployment is ever written. Every write carries the r
 that was decided upon, so that it fails where somebody else wrote in between.
 """
 
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from cacherollout.adapters.kube import (
@@ -25,6 +26,9 @@ from cacherollout.ports.workloads import RolloutObject
 _TRIES: Final = 8
 """The Deployment's controller writes its status right after a restore; more races are a storm."""
 
+_OWNERS: Final = "/metadata/managedFields"
+_NOBODY: Final[list[Manifest]] = [{}]
+"""An empty list would be taken for "as before"."""
 _LAST_APPLIED: Final = "/metadata/annotations/" + lastapplied.ANNOTATION.replace("/", "~1")
 
 Action = ApplyTarget | RestoreTarget | FreeTarget
@@ -48,24 +52,26 @@ async def carry_out(
 async def hold(
     client: Client, rollout: RolloutObject, spec: CacheRolloutSpec, action: ApplyTarget
 ) -> None:
-    """Own exactly the hold and the version entry."""
+    """Own the hold, and nothing else; write the version entry where it says something else."""
     live = await _live(client, rollout, spec, action.resource_version)
     live = await _finish_restore(client, rollout, spec, live)
-    metadata, paused = live["metadata"], {"paused": action.is_paused}
+    live = await _disown_template(client, live)
+    metadata = live["metadata"]
     applied: Manifest = {
         "apiVersion": DEPLOYMENTS.api_version,
         "kind": DEPLOYMENTS.kind,
         "metadata": {key: metadata[key] for key in ("name", "uid", "resourceVersion")},
-        "spec": paused,
+        "spec": {"paused": action.is_paused},
     }
     if action.entry is not None:
         reading = readings.read_template(live, spec)
-        entry = {"name": spec.cache.env, "value": action.entry}
-        applied["spec"]["template"] = {
-            "spec": {"containers": [{"name": reading.container, "env": [entry]}]}
-        }
+        if reading.version != action.entry:
+            entry = {"name": spec.cache.env, "value": action.entry}
+            container = {"name": reading.container, "env": [entry]}
+            applied["spec"]["template"] = {"spec": {"containers": [container]}}
     # Forced, since the hold must win: nothing but the fields above is in the applied object.
-    await client.apply(DEPLOYMENTS, rollout.key.namespace, applied, force=True)
+    live = await client.apply(DEPLOYMENTS, rollout.key.namespace, applied, force=True)
+    await _disown_template(client, live)
 
 
 async def restore(
@@ -84,8 +90,9 @@ async def restore(
             f"The template {action.revision} is kept nowhere any more; put the wanted template "
             "into the target yourself, then delete this CacheRollout and create it again",
         )
-    template, env = kept.template, spec.cache.env
+    template = kept.template
     if action.entry is not None or kept.is_env_ours:
+        env = spec.cache.env
         template = templates.with_version(template, kept.container, env, action.entry)
     is_there = templates.is_same_template(live["spec"]["template"], template)
     if not is_there or bool(live["spec"].get("paused")) != action.is_paused:
@@ -101,8 +108,7 @@ async def restore(
         entries = before if kept.entries is None else ownership.heirs(kept.entries, before)
     else:
         entries = kept.entries or []
-    owned = (kept.container, env) if action.entry is not None else None
-    await _hand_back(client, live, entries, owned)
+    await _hand_back(client, live, entries)
 
 
 async def free(
@@ -116,8 +122,7 @@ async def free(
         client,
         live,
         {"op": "add", "path": "/spec/paused", "value": False},
-        # An empty list would be taken for "as before"; a list of nobody means nobody.
-        {"op": "replace", "path": "/metadata/managedFields", "value": entries or [{}]},
+        {"op": "replace", "path": _OWNERS, "value": entries or _NOBODY},
     )
 
 
@@ -147,34 +152,52 @@ async def _finish_restore(
         )
         kept = kept or await snapshots.load(client, rollout, spec, revision)
     entries = kept.entries if kept else None
-    owned = (reading.container, spec.cache.env) if kept and kept.is_env_ours else None
-    return await _hand_back(client, live, entries or [], owned)
+    return await _hand_back(client, live, entries or [])
 
 
-async def _hand_back(
-    client: Client, live: Manifest, kept: ownership.Entries, env: tuple[str, str] | None
+async def _hand_back(client: Client, live: Manifest, kept: ownership.Entries) -> Manifest:
+    """Give what a restore wrote to those who owned it when the template was kept."""
+
+    def owners_after(manifest: Manifest) -> ownership.Entries | None:
+        if not ownership.has_remains(manifest):
+            return None
+        is_paused = bool(manifest["spec"].get("paused"))
+        return ownership.handed_back(ownership.entries_of(manifest), kept, is_paused=is_paused)
+
+    return await _set_owners(client, live, owners_after)
+
+
+async def _disown_template(client: Client, live: Manifest) -> Manifest:
+    """Leave the version entry, and give up owning it."""
+
+    def owners_after(manifest: Manifest) -> ownership.Entries | None:
+        if not ownership.is_template_ours(manifest):
+            return None
+        return ownership.with_hold_alone(ownership.entries_of(manifest))
+
+    return await _set_owners(client, live, owners_after)
+
+
+async def _set_owners(
+    client: Client,
+    live: Manifest,
+    owners_after: Callable[[Manifest], ownership.Entries | None],
 ) -> Manifest:
+    """Write the owners and nothing else, on the newest object; None leaves them as they are."""
     metadata = live["metadata"]
     for _ in range(_TRIES):
-        if not ownership.has_remains(live):
+        entries = owners_after(live)
+        if entries is None:
             return live
-        entries = ownership.handed_back(
-            ownership.entries_of(live),
-            kept,
-            is_paused=bool(live["spec"].get("paused")),
-            env=env,
-        )
-        value = entries or [{}]
+        operation = {"op": "replace", "path": _OWNERS, "value": entries or _NOBODY}
         try:
-            return await _patch(
-                client, live, {"op": "replace", "path": "/metadata/managedFields", "value": value}
-            )
+            return await _patch(client, live, operation)
         except ConflictError:
             fresh = await client.get(DEPLOYMENTS, metadata["namespace"], metadata["name"])
             if fresh is None or fresh["metadata"]["uid"] != metadata["uid"]:
                 raise
             live = fresh
-    raise ConflictError(f"Deployment {metadata['name']} changes too fast to be handed back")
+    raise ConflictError(f"Deployment {metadata['name']} changes too fast to set its owners")
 
 
 async def _patch(client: Client, live: Manifest, *operations: Manifest) -> Manifest:
