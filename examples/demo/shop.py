@@ -20,9 +20,8 @@ metadata:
 
 def clear(programs: Programs) -> None:
     """Remove what an earlier run left, rollouts first so that their hold is lifted."""
-    programs.kubectl(
-        "delete", "cacherollouts", "--all", "--ignore-not-found", "--timeout=90s"
-    ) if _has_definitions(programs) else None
+    if _has_definitions(programs):
+        programs.kubectl("delete", "cacherollouts", "--all", "--ignore-not-found", "--timeout=90s")
     programs.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
@@ -39,7 +38,7 @@ def install_operator(programs: Programs) -> None:
         "--namespace", OPERATOR_NAMESPACE, "--create-namespace",
         "--set", f"watchNamespaces={{{NAMESPACE}}}",
         "--set", "image.tag=dev",
-        "--set", f"backendSecrets.{NAMESPACE}={{redis-operator}}",
+        "--set", "backendSecrets={redis-operator}",
         "--wait", "--timeout", "120s",
     )  # fmt: skip
 
