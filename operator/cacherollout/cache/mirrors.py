@@ -28,11 +28,12 @@ from functools import partial
 from typing import Any, Final
 
 from cacherollout.cache.changes import Changes
-from cacherollout.cache.connections import Command, Connection, Page, Reply
+from cacherollout.cache.channels import MirrorChannel, OneConnection
+from cacherollout.cache.connections import Command, Connection, Reply
 from cacherollout.cache.errors import TRANSIENT, NotReadyError, TemplateError, UnreachableError
 from cacherollout.cache.keys import Family, Scope
 from cacherollout.cache.limits import Limits
-from cacherollout.cache.reconciling import LOAD, Outcome, destination, in_step
+from cacherollout.cache.reconciling import LOAD, Outcome, in_step
 from cacherollout.cache.repairs import Repair
 from cacherollout.cache.servers import Channel, Primary, Server, Standalone
 
@@ -155,7 +156,7 @@ class Mirror:
         """
         if self._connection is None:
             raise UnreachableError("the mirror has no connection at the moment")
-        return _MirrorChannel(self._connection, self._changes)
+        return MirrorChannel(self._connection, self._changes)
 
     async def run(self) -> None:
         """Mirror until cancelled; reconnect and repair after every loss.
@@ -226,7 +227,7 @@ class Mirror:
 
     async def _apply(self, connection: Connection, changes: Changes) -> None:
         loop = asyncio.get_running_loop()
-        channel = _MirrorChannel(connection, changes)
+        channel = MirrorChannel(connection, changes)
         while True:
             batch = changes.take(_BATCH)
             if not batch:
@@ -255,7 +256,7 @@ class Mirror:
         if self._alive_at > -math.inf:
             gap_seconds = loop.time() - self._alive_at
         repair = Repair(
-            _OneConnection(connection, changes),
+            OneConnection(connection, changes),
             self._scope,
             serving=self._serving,
             gap_seconds=gap_seconds,
@@ -274,10 +275,6 @@ async def _until_lost(connection: Connection) -> None:
     await connection.call("PING")  # raises what it was lost for
 
 
-def _destinations(commands: Sequence[Command]) -> list[bytes]:
-    return [key for command in commands if (key := destination(command)) is not None]
-
-
 async def _drive(
     steps: Generator[Sequence[Command], list[Reply], list[Outcome]], channel: Channel
 ) -> list[Outcome]:
@@ -288,46 +285,6 @@ async def _drive(
     except StopIteration as end:
         outcomes: list[Outcome] = end.value
         return outcomes
-
-
-class _MirrorChannel:
-    """The mirror's connection, lent to others; what they copy counts as the mirror's own writes."""
-
-    def __init__(self, connection: Connection, changes: Changes) -> None:
-        self._connection = connection
-        self._changes = changes
-
-    def submit(self, commands: Sequence[Command]) -> Page:
-        opened = _destinations(commands)
-        self._changes.open(opened)
-        page = self._connection.submit(commands)
-        if opened:
-            page.future.add_done_callback(partial(self._fence, opened))
-        return page
-
-    def _fence(self, opened: Sequence[bytes], _: "asyncio.Future[list[Reply]]") -> None:
-        fence = self._connection.submit([(b"PING",)])
-        fence.future.add_done_callback(lambda _: self._changes.close(opened))
-
-    async def finish(self, page: Page) -> list[Reply]:
-        return await self._connection.finish(page)
-
-    async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
-        return await self.finish(self.submit(commands))
-
-
-class _OneConnection:
-    """A `Server` and `Primary` that is one particular connection, for as long as that lasts."""
-
-    def __init__(self, connection: Connection, changes: Changes) -> None:
-        self._channel = _MirrorChannel(connection, changes)
-
-    async def primaries(self) -> Sequence[Primary]:
-        return (self,)
-
-    @asynccontextmanager
-    async def session(self, timeout_seconds: float) -> AsyncIterator[Channel]:
-        yield self._channel
 
 
 class _MirrorServer:

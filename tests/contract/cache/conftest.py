@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import inspect
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,10 +122,10 @@ def bookings() -> Family:
     )
 
 
-type_of_dump = dict[bytes, tuple[bytes, int]]
+Dump = dict[bytes, tuple[bytes, int]]
 
 
-async def dump(connection: Connection) -> type_of_dump:
+async def dump(connection: Connection) -> Dump:
     """Every key of the database, with its serialised value and absolute expiry (ms, -1: none)."""
     keys = await connection.call("KEYS", "*")
     values = await connection.pipeline([("DUMP", key) for key in keys])
@@ -136,7 +137,7 @@ async def dump(connection: Connection) -> type_of_dump:
     }
 
 
-async def plant_foreign_keys(connection: Connection) -> type_of_dump:
+async def plant_foreign_keys(connection: Connection) -> Dump:
     """Keys of all types that look almost like ours; return their dump."""
     await connection.pipeline(
         [
@@ -172,3 +173,14 @@ async def running(coroutine: object) -> AsyncIterator["asyncio.Task[object]"]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for a condition on a real server's clock, where nothing tells; the test's timeout ends it."""
+    while True:
+        outcome = condition()
+        if inspect.isawaitable(outcome):
+            outcome = await outcome
+        if outcome:
+            return
+        await asyncio.sleep(0.001)

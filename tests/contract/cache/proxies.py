@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Self
 
 from cacherollout.cache import Endpoint
 
@@ -19,7 +20,7 @@ class Proxy:
         self.replies.set()
         self.requests.set()
 
-    async def __aenter__(self) -> "Proxy":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self
 

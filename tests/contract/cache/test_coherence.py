@@ -126,17 +126,19 @@ async def test_no_version_keeps_an_outdated_value(
     }[kind]
     await client.call("FLUSHALL")
     foreign = await plant_foreign_keys(client)
-    async with Proxy(shared_redis.port) as proxy:
-        async with mirroring(Standalone(proxy.endpoint), [family]) as mirror:
-            application = Application(client, mirror, proxy, family)
-            for step in steps:
-                await application.take(*step)
-            await application.settle()
-            assert mirror.state.gaps == 0, "the network only delayed"
-            for identifier, value in application.database.items():
-                for version in BOTH:
-                    cached = await client.call("GET", application.key(version, identifier))
-                    assert cached in (None, b"%d" % value), (version, identifier, value)
-            state = await dump(client)
-            assert foreign.items() <= state.items()
-            assert len(state) <= len(foreign) + len(IDS) * len(BOTH)
+    async with (
+        Proxy(shared_redis.port) as proxy,
+        mirroring(Standalone(proxy.endpoint), [family]) as mirror,
+    ):
+        application = Application(client, mirror, proxy, family)
+        for step in steps:
+            await application.take(*step)
+        await application.settle()
+        assert mirror.state.gaps == 0, "the network only delayed"
+        for identifier, value in application.database.items():
+            for version in BOTH:
+                cached = await client.call("GET", application.key(version, identifier))
+                assert cached in (None, b"%d" % value), (version, identifier, value)
+        state = await dump(client)
+        assert foreign.items() <= state.items()
+        assert len(state) <= len(foreign) + len(IDS) * len(BOTH)

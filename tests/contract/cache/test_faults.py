@@ -24,7 +24,7 @@ from cacherollout.cache import (
     UnreachableError,
     probe,
 )
-from tests.contract.cache.conftest import RedisProcess, dump, free_port, running
+from tests.contract.cache.conftest import RedisProcess, dump, free_port, running, until
 
 SECRET = "hunter2-canary"
 KEYS = 6_000
@@ -51,8 +51,7 @@ async def fill(client: Connection, count: int = KEYS, size: int = 20) -> None:
 
 
 async def until_half_done(operation: Copy | Retire, share: float = 0.3) -> None:
-    while operation.progress.done < KEYS * share:  # noqa: ASYNC110  # progress is a value, not an event
-        await asyncio.sleep(0.002)
+    await until(lambda: operation.progress.done >= KEYS * share)
 
 
 async def assert_is_complete_copy(client: Connection) -> None:

@@ -21,7 +21,7 @@ from cacherollout.cache import (
     Writes,
     key_of,
 )
-from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys, running
+from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys, running, until
 from tests.contract.cache.proxies import Proxy
 
 BOTH = ("v2", "v3")
@@ -52,17 +52,22 @@ async def settle(mirror: Mirror, client: Connection) -> None:
     await settled_pushes(mirror)
     await client.call("SET", mine, "y", *TTL)
     await client.call("DEL", mine)
-    while await client.call("EXISTS", other):
-        await asyncio.sleep(0.001)
+    await until_gone(client, other)
     await settled_pushes(mirror)
+
+
+async def until_gone(client: Connection, key: str | bytes) -> None:
+    async def is_gone() -> bool:
+        return not await client.call("EXISTS", key)
+
+    await until(is_gone)
 
 
 async def settled_pushes(mirror: Mirror) -> None:
     """Wait until what was pushed by now is taken up."""
     await mirror.channel().pipeline([("PING",)])
     await mirror.channel().pipeline([("PING",)])
-    while mirror.state.pending:
-        await asyncio.sleep(0.001)
+    await until(lambda: not mirror.state.pending)
     await mirror.channel().pipeline([("PING",)])
 
 
@@ -109,9 +114,10 @@ async def test_what_is_removed_under_one_version_is_removed_under_the_other(
         await settle(mirror, client)
         assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 2
         key = f"user:{version}:1"
-        await client.call(*(part.replace("{key}", key) if isinstance(part, str) else part for part in change))
-        while await client.call("EXISTS", key):
-            await asyncio.sleep(0.005)
+        await client.call(
+            *(part.replace("{key}", key) if isinstance(part, str) else part for part in change)
+        )
+        await until_gone(client, key)
         await settle(mirror, client)
         assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
 
@@ -180,9 +186,7 @@ async def test_a_version_that_does_not_serve_cannot_hurt_the_one_that_does(
         assert await client.call("DBSIZE") == 1050
         await client.call("SET", "booking:v3:list:1", "x", *TTL)
         # Not over mirror.server: somebody forgot.
-        await Retire(
-            shared_redis.server, [users, bookings], versions=["v3"], limits=FAST
-        ).run()
+        await Retire(shared_redis.server, [users, bookings], versions=["v3"], limits=FAST).run()
         await settle(mirror, client)
         assert await client.call("DBSIZE") == 550
 
@@ -203,8 +207,7 @@ async def test_the_copier_does_not_echo_and_does_not_bring_back_a_deleted_value(
             proxy.replies.clear()
             await client.call("DEL", "user:v3:1")
             page = channel.submit([(b"COPY", b"user:v2:1", b"user:v3:1")])
-            while not await client.call("EXISTS", "user:v3:1"):
-                await asyncio.sleep(0.001)
+            await until(lambda: client.call("EXISTS", "user:v3:1"))
             proxy.replies.set()
             assert await channel.finish(page) == [1], "the copier did bring it back"
             await settle(mirror, client)
@@ -223,13 +226,11 @@ async def test_the_mirror_does_not_bring_back_a_deleted_value(
         async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
             proxy.requests.clear()
             await client.call("SET", "user:v3:1", "stale", *TTL)
-            while not mirror._changes._open:
-                await asyncio.sleep(0.001)
+            await until(lambda: mirror._changes._open)
             proxy.replies.clear()
             await client.call("DEL", "user:v2:1")
             proxy.requests.set()
-            while not await client.call("EXISTS", "user:v2:1"):
-                await asyncio.sleep(0.001)
+            await until(lambda: client.call("EXISTS", "user:v2:1"))
             assert await client.call("GET", "user:v2:1") == b"stale", "brought back by the mirror"
             proxy.replies.set()
             await settle(mirror, client)
@@ -240,66 +241,68 @@ async def test_equal_fills_of_both_versions_at_once_both_stay(
     client: Connection, shared_redis: RedisProcess, users: Family
 ) -> None:
     """A herd on a hot id: were they taken for a conflict, they would be removed for ever."""
-    async with Proxy(shared_redis.port) as proxy:
-        async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
-            for ttl in range(100_000, 100_040, 2):
-                await client.call("SET", "user:v2:1", "same", "PX", ttl)
-                await client.call("SET", "user:v3:1", "same", "PX", ttl + 1000)
-            await settle(mirror, client)
-            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 2
-            proxy.replies.clear()
-            await client.call("SET", "user:v2:1", "one", *TTL)
-            await client.call("SET", "user:v3:1", "other", *TTL)
-            proxy.replies.set()
-            await settle(mirror, client)
-            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0, "nobody knows"
-
-
+    async with (
+        Proxy(shared_redis.port) as proxy,
+        mirroring(Standalone(proxy.endpoint), [users]) as mirror,
+    ):
+        for ttl in range(100_000, 100_040, 2):
+            await client.call("SET", "user:v2:1", "same", "PX", ttl)
+            await client.call("SET", "user:v3:1", "same", "PX", ttl + 1000)
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 2
+        proxy.replies.clear()
+        await client.call("SET", "user:v2:1", "one", *TTL)
+        await client.call("SET", "user:v3:1", "other", *TTL)
+        proxy.replies.set()
+        await settle(mirror, client)
+        assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0, "nobody knows"
 
 
 async def test_a_lost_connection_is_declared_and_repaired(
     client: Connection, shared_redis: RedisProcess, users: Family
 ) -> None:
-    async with Proxy(shared_redis.port) as proxy:
-        async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
-            await client.pipeline([("SET", f"user:v2:{i}", "old", *TTL) for i in range(100)])
-            await settle(mirror, client)
-            assert (mirror.state.gaps, mirror.state.incoherent_seconds) == (0, None)
-            proxy.replies.clear()
-            proxy.cut()
-            while mirror.state.is_coherent:
-                await asyncio.sleep(0.001)
-            state = mirror.state
-            assert state.gaps == 1
-            assert state.incoherent_seconds is not None
-            await client.call("DEL", "user:v2:1")
-            await client.call("SET", "user:v3:2", "new", *TTL)
-            proxy.replies.set()
-            await mirror.coherent()
-            assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
-            assert await client.call("EXISTS", "user:v2:2", "user:v3:2") == 0
-            assert await client.call("EXISTS", "user:v2:3", "user:v3:3") == 2
-            assert await client.call("DBSIZE") == 2 * 98
-            await client.call("SET", "user:v3:2", "later", *TTL)
-            await settle(mirror, client)
-            assert await client.call("GET", "user:v2:2") == b"later"
+    async with (
+        Proxy(shared_redis.port) as proxy,
+        mirroring(Standalone(proxy.endpoint), [users]) as mirror,
+    ):
+        await client.pipeline([("SET", f"user:v2:{i}", "old", *TTL) for i in range(100)])
+        await settle(mirror, client)
+        assert (mirror.state.gaps, mirror.state.incoherent_seconds) == (0, None)
+        proxy.replies.clear()
+        proxy.cut()
+        await until(lambda: not mirror.state.is_coherent)
+        state = mirror.state
+        assert state.gaps == 1
+        assert state.incoherent_seconds is not None
+        await client.call("DEL", "user:v2:1")
+        await client.call("SET", "user:v3:2", "new", *TTL)
+        proxy.replies.set()
+        await mirror.coherent()
+        assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
+        assert await client.call("EXISTS", "user:v2:2", "user:v3:2") == 0
+        assert await client.call("EXISTS", "user:v2:3", "user:v3:3") == 2
+        assert await client.call("DBSIZE") == 2 * 98
+        await client.call("SET", "user:v3:2", "later", *TTL)
+        await settle(mirror, client)
+        assert await client.call("GET", "user:v2:2") == b"later"
 
 
 async def test_a_half_open_connection_is_noticed(
     client: Connection, shared_redis: RedisProcess, users: Family
 ) -> None:
     limits = replace(FAST, timeout_seconds=0.3)
-    async with Proxy(shared_redis.port) as proxy:
-        async with mirroring(Standalone(proxy.endpoint), [users], limits=limits) as mirror:
-            proxy.replies.clear()
-            async with asyncio.timeout(3):
-                while mirror.state.is_coherent:
-                    await asyncio.sleep(0.01)
-            await client.call("SET", "user:v2:1", "x", *TTL)
-            proxy.replies.set()
-            await mirror.coherent()
-            assert mirror.state.gaps == 1
-            assert await client.call("DBSIZE") == 0
+    async with (
+        Proxy(shared_redis.port) as proxy,
+        mirroring(Standalone(proxy.endpoint), [users], limits=limits) as mirror,
+    ):
+        proxy.replies.clear()
+        async with asyncio.timeout(3):
+            await until(lambda: not mirror.state.is_coherent)
+        await client.call("SET", "user:v2:1", "x", *TTL)
+        proxy.replies.set()
+        await mirror.coherent()
+        assert mirror.state.gaps == 1
+        assert await client.call("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("serving", ["v2", "v3"])
@@ -335,7 +338,11 @@ async def test_a_repair_trusts_the_version_that_serves(
     [
         # Both filled before the gap: sure. Refilled since: not. Alone: only if it carries the load.
         (BOTH, 10, {"v2:old", "v3:old", "v2:alone", "v2:new-in-2", "v3:new-in-3"}),
-        (("v2",), 10, {"v2:old", "v3:old", "v2:alone", "v2:new-in-2", "v2:new-in-3", "v3:new-in-3"}),
+        (
+            ("v2",),
+            10,
+            {"v2:old", "v3:old", "v2:alone", "v2:new-in-2", "v2:new-in-3", "v3:new-in-3"},
+        ),
         (BOTH, None, {"v2:alone"}),
         (("v2",), None, {"v2:old", "v2:alone", "v2:new-in-2", "v2:new-in-3"}),
     ],
@@ -353,9 +360,7 @@ async def test_a_repair_of_values_that_cannot_be_compared_goes_by_age(
     for name, ttl in ages.items():
         version, _, identifier = name.partition(":")
         await client.call("SET", f"booking:{version}:list:{identifier}", "x", "EX", ttl)
-    async with mirroring(
-        shared_redis.server, [bookings], serving=serving, gap_seconds=gap_seconds
-    ):
+    async with mirroring(shared_redis.server, [bookings], serving=serving, gap_seconds=gap_seconds):
         state = await dump(client)
     assert {key.decode().replace("booking:", "").replace("list:", "") for key in state} == stays
 
@@ -382,20 +387,18 @@ async def test_too_many_changes_at_once_become_a_gap_not_a_memory_leak(
     monkeypatch.setattr("cacherollout.cache.changes.MAX_PENDING", 200)
     async with mirroring(shared_redis.server, [users]) as mirror:
         await client.pipeline([("SET", f"user:v2:{i}", "x", *TTL) for i in range(5000)])
-        while not mirror.state.gaps:
-            await asyncio.sleep(0.01)
+        await until(lambda: mirror.state.gaps)
         await mirror.coherent()
         state = await dump(client)
-        assert {k for k in state if b":v2:" in k} == {k.replace(b"v3", b"v2") for k in state if b":v3:" in k}
+        assert {k for k in state if b":v2:" in k} == {
+            k.replace(b"v3", b"v2") for k in state if b":v3:" in k
+        }
 
 
-async def test_a_restarted_server_is_mirrored_again(
-    own_redis: RedisProcess, users: Family
-) -> None:
+async def test_a_restarted_server_is_mirrored_again(own_redis: RedisProcess, users: Family) -> None:
     async with mirroring(own_redis.server, [users]) as mirror:
         own_redis.kill()
-        while mirror.state.is_coherent:
-            await asyncio.sleep(0.01)
+        await until(lambda: not mirror.state.is_coherent)
         own_redis.start()
         await mirror.coherent()
         client = await own_redis.connect()
@@ -415,8 +418,7 @@ async def test_a_full_server_makes_the_mirror_remove_instead_of_copy(
         await client.pipeline(
             [("SET", "user:v2:1", "new", "KEEPTTL"), ("CONFIG", "SET", "maxmemory", 1)]
         )
-        while await client.call("GET", "user:v3:1") == b"old":
-            await asyncio.sleep(0.001)
+        await until_gone(client, "user:v3:1")
         assert await client.call("GET", "user:v3:1") is None
         assert await client.call("GET", "user:v2:1") == b"new"
         assert mirror.state.is_coherent
@@ -427,7 +429,9 @@ async def test_without_the_right_to_track_the_mirror_says_so(
     own_redis: RedisProcess, users: Family
 ) -> None:
     client = await own_redis.connect()
-    await client.call(*"ACL SETUSER engine on >pw ~user:* +@all -client|tracking".split())
+    await client.call(
+        *["ACL", "SETUSER", "engine", "on", ">pw", "~user:*", "+@all", "-client|tracking"]
+    )
     server = Standalone(replace(own_redis.endpoint, username="engine", password="pw"))
     mirror = Mirror(server, [users], stable="v2", target="v3", serving=BOTH)
     with pytest.raises(RefusedError, match="tracking"):
@@ -436,8 +440,7 @@ async def test_without_the_right_to_track_the_mirror_says_so(
     await client.call(*f"ACL SETUSER engine {rights} +info +dbsize +scan".split())
     async with mirroring(server, [users]) as mirror:
         await client.call("SET", "user:v2:1", "x", *TTL)
-        while not await client.call("EXISTS", "user:v3:1"):
-            await asyncio.sleep(0.001)
+        await until(lambda: client.call("EXISTS", "user:v3:1"))
     await client.wait_closed()
 
 
