@@ -183,8 +183,9 @@ class Cluster:
         if self._look() != before:
             self.changed = True
 
-    def _look(self) -> list[tuple[str, bool, bool]]:
-        return [(pod.name, self.is_ready(pod), pod.is_alive) for pod in self.pods]
+    def _look(self) -> tuple[object, ...]:
+        pods = tuple((pod.name, self.is_ready(pod), pod.is_alive) for pod in self.pods)
+        return (pods, self.target.seen if self.target else 0)
 
     def _deploy(self, target: Deployment) -> None:
         target.seen = target.generation
@@ -206,6 +207,8 @@ class Cluster:
             return
         largest = max(target.sets, key=lambda each: each.desired)
         extra = target.replicas - sum(each.desired for each in target.sets)
+        if extra == -1 and sum(each.desired > 0 for each in target.sets) > 1:
+            return  # paused in the middle of a surge
         for each in [largest, *target.sets]:
             step = max(extra, -each.desired)
             each.desired += step

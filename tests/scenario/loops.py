@@ -69,7 +69,8 @@ class Scenario(World):
         quiet = 0
         end = self.now + limit
         self._work()
-        while quiet < 8:
+        # What waits for something looks again after a quarter of a minute.
+        while quiet < (20 if self.phase == Phase.PENDING else 8):
             if self.now >= end:
                 raise AssertionError(f"no rest: {self.phase}: {self.status.get('message')}")
             before = len(self.effects)

@@ -121,7 +121,8 @@ class Oracle:
         used = {pod.version or "v1" for pod in world.pods}
         if ledger.stable is not None:
             used.add(ledger.stable.version)
-        if ledger.attempt is not None and ledger.attempt.abort is None:
+        is_going = any(stored.is_deleting for stored in world.stored.values())
+        if ledger.attempt is not None and ledger.attempt.abort is None and not is_going:
             used.add(ledger.attempt.release.version)
         if gone & used:
             raise BrokenError(f"I2: keys of {gone & used} are removed while they are used")

@@ -85,7 +85,7 @@ def _with_rates(attempt: Attempt, tick: Tick) -> Attempt:
     attempt = replace(attempt, stable_traffic=stable, canary_traffic=canary)
     if canary.requests > 0:
         attempt = replace(attempt, data_since=attempt.measured_at)
-    if attempt.traffic_since is not None:
+    if attempt.traffic_since is not None or stable.requests <= 0:
         return attempt
     # Before the canary takes traffic, the stable side alone is the baseline. Replayed reads reach
     # the origin through the canary's pods, so they do not raise it.

@@ -112,6 +112,7 @@ def _roll(here: Pass, blocked: tuple[Reason, str] | None) -> Decision:
         *actions,
         RunWorks((*_window_works(here), *retire_works(here))),
         requeue_seconds=min(here.pace_seconds, 2.0),
+        is_stalled=holds.is_stuck(here),
     )
 
 

@@ -65,11 +65,14 @@ def advance(here: Pass) -> Decision:
 
 
 def _name_conflict(here: Pass) -> Decision:
-    return here.decide(
+    message = (
+        "A Deployment with the canary's name exists and is not ours. Rename or delete it; the "
+        "release waits."
+    )
+    return holds.note(here, (Reason.NAME_CONFLICT, message)).decide(
         Phase.WARMING,
         Reason.NAME_CONFLICT,
-        "A Deployment with the canary's name exists and is not ours. Rename or delete it; the "
-        "release waits.",
+        message,
         is_stalled=True,
         requeue_seconds=15.0,
     )
@@ -106,13 +109,21 @@ def _warm(here: Pass) -> Decision:
 def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
     """What keeps the namespace from filling though the release is not to blame."""
     problem = here.observed.problem or here.observed.cache.problem
-    measured = here.observed.measurement
-    if problem is None and is_waiting_for_baseline(here.attempt) and measured is not None:
-        problem = None if measured.pods else measured.problem
     if problem is not None:
         return Reason(problem.reason), problem.message
     if here.ledger.is_paused:
         return Reason.PAUSED_BY_REQUEST, "The rollout is paused by request."
+    measured = here.observed.measurement
+    if measured is None or not is_waiting_for_baseline(here.attempt):
+        return None
+    if measured.problem is not None and not measured.pods:
+        return Reason.METRICS_UNAVAILABLE, measured.problem.message
+    if here.attempt.stable_traffic.requests <= 0 and here.attempt.measured_at is not None:
+        return (
+            Reason.NO_DATA,
+            "There is no traffic to measure the origin's normal load by; is there any, and do the "
+            f"pods expose http_requests_total at {here.spec.metrics.path}?",
+        )
     return None
 
 
