@@ -112,6 +112,17 @@ def test_facts_come_from_the_named_container_and_the_conditions() -> None:
     assert not facts.is_terminating
 
 
+def test_a_pod_from_before_a_renaming_still_says_its_version() -> None:
+    given_pod = pod(RUNNING)
+    web = {"name": "web", "env": [{"name": "CACHE_VERSION", "value": "v1"}]}
+    given_pod["spec"]["containers"] = [{"name": "proxy"}, web]
+    assert pod_facts(given_pod, SIDE).version == "v1"
+    given_pod["spec"]["containers"] = [{"name": "web", "ports": [{"containerPort": 8000}]}]
+    assert pod_facts(given_pod, SIDE).metrics_port == 8000
+    given_pod["spec"]["containers"] = [{"name": "proxy"}, {"name": "web"}]
+    assert pod_facts(given_pod, SIDE).metrics_port is None
+
+
 def test_a_pod_of_which_nothing_is_known_yet_has_facts() -> None:
     facts = pod_facts({"metadata": {"name": "a", "uid": "u"}, "spec": {}}, SIDE)
     assert (facts.ip, facts.version, facts.metrics_port, facts.is_ready) == ("", "", None, False)

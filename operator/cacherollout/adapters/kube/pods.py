@@ -31,7 +31,7 @@ class Side:
 def pod_facts(pod: Manifest, side: Side) -> PodFacts:
     """One pod of the target or of the canary."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    part = _container(pod, side.container)
+    part = _container(pod, side)
     ports = part.get("ports") or []
     return PodFacts(
         name=metadata["name"],
@@ -101,9 +101,13 @@ def _line(reason: str, message: str | None) -> str:
     return " ".join(text.split())[:MAX_TROUBLE]
 
 
-def _container(pod: Manifest, name: str) -> Manifest:
+def _container(pod: Manifest, side: Side) -> Manifest:
+    """The container of the version; a pod from before a renaming has it under another name."""
     parts: list[Manifest] = pod["spec"].get("containers") or []
-    return next((part for part in parts if part["name"] == name), {})
+    named = [part for part in parts if part["name"] == side.container]
+    having = [part for part in parts if _value(part, side.env)]
+    found = named or having or parts
+    return found[0] if len(found) == 1 else {}
 
 
 def _value(part: Manifest, env: str) -> str:
