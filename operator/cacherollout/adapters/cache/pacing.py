@@ -17,6 +17,8 @@ from cacherollout.cache.connections import Command, Page, Reply
 
 CREDIT_SECONDS: Final = 0.005
 """Unused time that is carried over: timers wake late, and the average must still hold."""
+LEAST_PAUSE_SECONDS: Final = 0.001
+"""The event loop's timers know no less: a shorter sleep would last as long."""
 PATIENCE_SECONDS: Final = 10.0
 """An operation that got nothing done for so long is shown as failing, and begun again."""
 
@@ -51,28 +53,29 @@ class Turnstile:
 
     def __init__(self, limits: BackendLimits) -> None:
         self.limits = limits
-        self._idle_seconds = float("inf")
         self._busy_until = float("-inf")
         self._free_at = float("-inf")
 
-    def note_idle(self, elapsed_seconds: float) -> None:
-        """A page took this long that made the server do nothing: the network's share."""
-        self._idle_seconds = min(self._idle_seconds, elapsed_seconds)
-
     def pause_seconds(
-        self, *, now: float, sent_at: float, elapsed_seconds: float, keys: int
+        self, *, now: float, sent_at: float, elapsed_seconds: float, idle_seconds: float, keys: int
     ) -> float:
-        """How long to wait after a page that wrote `keys`; times are the event loop's."""
+        """How long to wait after a page that wrote `keys`; times are the event loop's.
+
+        `idle_seconds` is a round trip that does nothing: the network's share of a reply time.
+        """
         answered_at = sent_at + elapsed_seconds
         # Pages of several operations wait for one another: their times overlap and count once.
         taken = max(0.0, answered_at - max(sent_at, self._busy_until))
+        if not taken and not keys:
+            return 0.0
         self._busy_until = max(self._busy_until, answered_at)
-        idle = self._idle_seconds if self._idle_seconds < float("inf") else 0.0
-        busy = max(taken - idle, taken / 10)
+        busy = max(taken - idle_seconds, taken / 10)
         wait = busy * (100 / self.limits.duty_cycle_percent - 1)
         wait = max(wait, keys / self.limits.keys_per_second - taken)
-        self._free_at = max(self._free_at, now - CREDIT_SECONDS) + wait
-        return max(0.0, self._free_at - now)
+        self._free_at = max(self._free_at + taken, now - CREDIT_SECONDS) + wait
+        pause = self._free_at - now
+        # What is not worth a timer is left for the next page to wait out.
+        return pause if pause >= LEAST_PAUSE_SECONDS else 0.0
 
 
 class PacedServer:
@@ -104,6 +107,7 @@ class _PacedChannel:
         self._channel = channel
         self._turnstile = turnstile
         self._keys: dict[Page, int] = {}
+        self._idle_seconds: float | None = None
 
     def submit(self, commands: Sequence[Command]) -> Page:
         """Write a page of commands now."""
@@ -117,12 +121,16 @@ class _PacedChannel:
         keys = self._keys.pop(page, 0)
         replies = await self._channel.finish(page)
         if keys < 0:
-            self._turnstile.note_idle(page.elapsed_seconds)
+            idle = self._idle_seconds
+            self._idle_seconds = min(
+                page.elapsed_seconds, page.elapsed_seconds if idle is None else idle
+            )
         elif page.elapsed_seconds:
             pause = self._turnstile.pause_seconds(
                 now=asyncio.get_running_loop().time(),
                 sent_at=page.sent_at,
                 elapsed_seconds=page.elapsed_seconds,
+                idle_seconds=self._idle_seconds or 0.0,
                 keys=keys,
             )
             await asyncio.sleep(pause)
