@@ -84,7 +84,7 @@ class Origin:
         self._version = version
         self._queries = Counter(
             "origin_queries_total",
-            "Reads of the database that a cache miss caused.",
+            "Reads of the database because a lookup was no hit.",
             ("version", "family"),
             registry=registry,
         )

@@ -110,8 +110,10 @@ async def start_api(postgres: PostgresServer, redis_server: RedisServer) -> Asyn
                 seed_services=20,
                 seed_bookings=2_000,
                 cache_second_delete_seconds=0.2,
-                # So that a busy machine is not taken for a bad Redis; who tests that says so.
+                # So that a busy machine is not taken for bad weather; who tests that says so.
                 redis_timeout_seconds=2.0,
+                database_pool_timeout_seconds=10.0,
+                database_statement_timeout_seconds=10.0,
             ),
             **changes,  # type: ignore[arg-type]
         )

@@ -17,7 +17,7 @@ from aiohttp import web
 from blingauto_load.clients import Clients
 from blingauto_load.generator import Generator
 from blingauto_load.judge import Judge
-from blingauto_load.records import Records, line_of
+from blingauto_load.records import Records
 from blingauto_load.server import build_server
 from blingauto_load.settings import LoadSettings, SettingsError, read_settings
 from blingauto_load.traffic import Traffic
@@ -71,7 +71,7 @@ async def _write_lines(records: Records) -> None:
     while True:
         await asyncio.sleep(1.0)
         for second in records.finished_seconds(since, time()):
-            sys.stdout.write(json.dumps(line_of(second)) + "\n")
+            sys.stdout.write(json.dumps(records.line_of(second)) + "\n")
             since = second.at + 1
         sys.stdout.flush()
 

@@ -1,7 +1,8 @@
 """What users saw, second by second, and who answered the bad ones. Bounded in memory.
 
 A result belongs to the second in which it ended. Latencies are those of successful answers; what
-failed is counted by kind instead.
+failed is counted by kind instead. They are kept as counts of rounded values (up to 0.1 ms below 10 ms,
+1 ms below a second, 10 ms above), so that a report over many minutes does not hold up the load.
 """
 
 import math
@@ -48,7 +49,7 @@ class Second:
     sources: Counter[str] = field(default_factory=Counter)
     bad_sources: Counter[str] = field(default_factory=Counter)
     pods: Counter[str] = field(default_factory=Counter)
-    latencies: list[float] = field(default_factory=list)
+    latencies_ms: Counter[float] = field(default_factory=Counter)
 
     def add(self, answer: Answer) -> None:
         """Count one result."""
@@ -59,7 +60,7 @@ class Second:
         if answer.pod:
             self.pods[answer.pod] += 1
         if answer.outcome not in ERRORS:
-            self.latencies.append(answer.seconds)
+            self.latencies_ms[rounded_ms(answer.seconds)] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class Records:
     """Collects answers; times are Unix seconds."""
 
     def __init__(self) -> None:
+        self._lines: dict[int, dict[str, Any]] = {}
         self._seconds: deque[Second] = deque(maxlen=_SECONDS_KEPT)
         self._bad: deque[Bad] = deque(maxlen=_BAD_KEPT)
         self.totals: Counter[tuple[Outcome, str]] = Counter()
@@ -104,13 +106,19 @@ class Records:
             "until": until,
             **summarize(seconds),
             "bad_by_source": _bad_by_source(bad),
-            "seconds": [line_of(second) for second in seconds],
+            "seconds": [self.line_of(second) for second in seconds],
         }
 
-
-def line_of(second: Second) -> dict[str, Any]:
-    """One second as a JSON object."""
-    return {"at": second.at, "interval_seconds": 1, **summarize([second])}
+    def line_of(self, second: Second) -> dict[str, Any]:
+        """One second as a JSON object; those that are over are worked out once."""
+        is_over = second is not self._seconds[-1]
+        line = self._lines.get(second.at) if is_over else None
+        if line is None:
+            line = {"at": second.at, "interval_seconds": 1, **summarize([second])}
+            if is_over:
+                self._lines[second.at] = line
+                self._lines.pop(second.at - _SECONDS_KEPT, None)
+        return line
 
 
 def summarize(seconds: Iterable[Second]) -> dict[str, Any]:
@@ -121,9 +129,8 @@ def summarize(seconds: Iterable[Second]) -> dict[str, Any]:
         merged.sources.update(second.sources)
         merged.bad_sources.update(second.bad_sources)
         merged.pods.update(second.pods)
-        merged.latencies.extend(second.latencies)
+        merged.latencies_ms.update(second.latencies_ms)
     errors = {kind: n for kind, n in sorted(merged.outcomes.items()) if kind in ERRORS}
-    merged.latencies.sort()
     return {
         "requests": merged.outcomes.total(),
         "errors": sum(errors.values()),
@@ -131,21 +138,30 @@ def summarize(seconds: Iterable[Second]) -> dict[str, Any]:
         "broken": merged.outcomes["broken"],
         "stale": merged.outcomes["stale"],
         "just_written": merged.outcomes["just_written"],
-        "p50_ms": percentile_ms(merged.latencies, 50),
-        "p95_ms": percentile_ms(merged.latencies, 95),
-        "p99_ms": percentile_ms(merged.latencies, 99),
+        "p50_ms": percentile(merged.latencies_ms, 50),
+        "p95_ms": percentile(merged.latencies_ms, 95),
+        "p99_ms": percentile(merged.latencies_ms, 99),
         "by_source": dict(sorted(merged.sources.items())),
         "bad_by": dict(sorted(merged.bad_sources.items())),
         "by_pod": dict(sorted(merged.pods.items())),
     }
 
 
-def percentile_ms(sorted_seconds: list[float], percent: float) -> float | None:
-    """The nearest-rank percentile in milliseconds; None without data."""
-    if not sorted_seconds:
-        return None
-    rank = max(1, math.ceil(len(sorted_seconds) * percent / 100))
-    return round(sorted_seconds[rank - 1] * 1_000, 2)
+def rounded_ms(seconds: float) -> float:
+    """A latency in milliseconds, rounded up to the next value that is kept."""
+    milliseconds = seconds * 1_000
+    step = 0.1 if milliseconds < 10 else 1 if milliseconds < 1_000 else 10
+    return round(math.ceil(round(milliseconds / step, 6)) * step, 1)
+
+
+def percentile(counts: Counter[float], percent: float) -> float | None:
+    """The nearest-rank percentile; None without data."""
+    rank = max(1, math.ceil(counts.total() * percent / 100))
+    for value, count in sorted(counts.items()):
+        rank -= count
+        if rank <= 0:
+            return value
+    return None
 
 
 def _bad_by_source(bad: list[Bad]) -> dict[str, dict[str, Any]]:
