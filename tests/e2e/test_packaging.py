@@ -19,7 +19,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/cacherollout"
-IMAGE = "docker.io/cacherollout/pause:dev"
+OPERATOR = "app.kubernetes.io/name=cacherollout"
+PASSWORD = "only-for-the-packaging-test"
 # The definitions may be there already, and may have been applied by kubectl.
 ADOPT = ("--take-ownership", "--force-conflicts")
 DEFINITIONS = ("cachebackends.cacherollout.io", "cacherollouts.cacherollout.io")
@@ -114,7 +115,7 @@ def installation() -> Iterator[Installation]:
 def test_two_replicas_are_ready_and_one_works(installation: Installation) -> None:
     deployment = installation.get("deployment", installation.release)
     assert deployment["status"]["readyReplicas"] == 2
-    pods = installation.get("pods", "-l", "app.kubernetes.io/name=cacherollout")["items"]
+    pods = installation.get("pods", "-l", OPERATOR)["items"]
     lease = installation.get("lease", f"{installation.release}-operator")
     assert lease["spec"]["holderIdentity"] in {pod["metadata"]["name"] for pod in pods}
 
@@ -143,16 +144,8 @@ def test_the_operator_may_not(
     assert not installation.can(verb, what, *arguments)
 
 
-def test_named_secrets_may_be_read_once_they_are_named(installation: Installation) -> None:
-    installation.upgrade("backendSecrets={redis}")
-    assert installation.can("get", "secret/redis")
-    assert not installation.can("get", "secret/other")
-    assert not installation.can("list", "secrets")
-
-
-def _team(namespace: str) -> list[dict[str, Any]]:
-    labels = {"app": "shop-api"}
-    restricted = {
+def _pod(app: str, image: str, *arguments: str) -> dict[str, Any]:
+    security = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "runAsNonRoot": True,
@@ -160,52 +153,105 @@ def _team(namespace: str) -> list[dict[str, Any]]:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     container = {
-        "name": "api",
-        "image": IMAGE,
-        "imagePullPolicy": "Never",
+        "name": app,
+        "image": f"docker.io/cacherollout/{image}:dev",
+        "imagePullPolicy": "IfNotPresent",
+        "args": list(arguments),
         "env": [{"name": "CACHE_VERSION", "value": "v1"}],
-        "ports": [{"containerPort": 8080}],
-        "securityContext": restricted,
+        "ports": [{"containerPort": 6379}],
+        "securityContext": security,
     }
-    deployment = {
+    return {"metadata": {"labels": {"app": app}}, "spec": {"containers": [container]}}
+
+
+def _deployment(app: str, image: str, *arguments: str) -> dict[str, Any]:
+    return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": "shop-api", "namespace": namespace},
+        "metadata": {"name": app},
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            "selector": {"matchLabels": {"app": app}},
+            "template": _pod(app, image, *arguments),
         },
     }
-    backend = {
-        "apiVersion": "cacherollout.io/v1alpha1",
-        "kind": "CacheBackend",
-        "metadata": {"name": "main", "namespace": namespace},
-        "spec": {"redis": {"address": "127.0.0.1:1"}, "keyPrefixes": ["user:"]},
-    }
-    rollout = {
-        "apiVersion": "cacherollout.io/v1alpha1",
-        "kind": "CacheRollout",
-        "metadata": {"name": "shop-api", "namespace": namespace},
-        "spec": {
+
+
+def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    api_version = "cacherollout.io/v1alpha1"
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+TEAM: list[dict[str, Any]] = [
+    {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "redis"},
+        "stringData": {"password": PASSWORD},
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "redis"},
+        "spec": {"selector": {"app": "redis"}, "ports": [{"port": 6379}]},
+    },
+    _deployment("redis", "redis", "--requirepass", PASSWORD),
+    _deployment("shop-api", "pause"),
+    _resource(
+        "CacheBackend",
+        "main",
+        {
+            "redis": {"address": "redis:6379", "credentialsSecretRef": {"name": "redis"}},
+            "keyPrefixes": ["user:"],
+        },
+    ),
+    _resource(
+        "CacheRollout",
+        "shop-api",
+        {
             "targetRef": {"name": "shop-api"},
             "cache": {
                 "backendRef": {"name": "main"},
                 "families": [{"name": "user", "key": "user:{version}:{id}"}],
             },
         },
-    }
-    return [deployment, backend, rollout]
+    ),
+]
 
 
-def test_a_deployment_is_held_with_these_rights_alone(installation: Installation) -> None:
-    for manifest in _team(installation.namespace):
-        installation.run("kubectl", "apply", "-f", "-", given=manifest)
-    _eventually("the target is held", lambda: _is_held(installation))
-    logs = installation.run(
-        "kubectl", "logs", "-l", "app.kubernetes.io/name=cacherollout", "--tail=-1"
+def _ready(installation: Installation) -> dict[str, Any]:
+    """The condition Ready of the rollout; empty before the operator has seen it."""
+    status = installation.get("cacherollout", "shop-api").get("status", {})
+    found = [each for each in status.get("conditions", []) if each["type"] == "Ready"]
+    return found[0] if found else {}
+
+
+def test_a_secret_that_was_not_named_is_asked_for(installation: Installation) -> None:
+    installation.run(
+        "kubectl", "apply", "-f", "-", given={"apiVersion": "v1", "kind": "List", "items": TEAM}
     )
-    assert "forbidden" not in logs.lower()
+    installation.run("kubectl", "rollout", "status", "deployment/shop-api", "--timeout=60s")
+    _eventually(
+        "the rollout says which right is missing",
+        lambda: _ready(installation).get("reason") == "Forbidden",
+    )
+    assert "secrets" in _ready(installation)["message"]
+    assert not _is_held(installation)
+
+
+def test_a_deployment_is_held_with_the_charts_rights_alone(installation: Installation) -> None:
+    installation.upgrade("backendSecrets={redis}")
+    assert installation.can("get", "secret/redis")
+    assert not installation.can("get", "secret/other")
+    assert not installation.can("list", "secrets")
+    _eventually("the target is held", lambda: _is_held(installation))
+
+
+def test_the_password_stands_nowhere_but_in_the_secret(installation: Installation) -> None:
+    logs = installation.run("kubectl", "logs", "-l", OPERATOR, "--tail=-1")
+    events = installation.run("kubectl", "get", "events", "-o", "json")
+    rollouts = installation.run("kubectl", "get", "cacherollouts,cachebackends", "-o", "json")
+    assert PASSWORD not in logs + events + rollouts
 
 
 def _is_held(installation: Installation) -> bool:
@@ -238,9 +284,18 @@ def test_plain_manifests_are_accepted(installation: Installation, tmp_path: Path
     assert "clusterrole.rbac.authorization.k8s.io/cacherollout serverside-applied" in said
 
 
+def test_a_release_starts_with_the_charts_rights_alone(installation: Installation) -> None:
+    installation.run("kubectl", "set", "env", "deployment/shop-api", "RELEASE=2")
+    canaries = ("pods", "-l", "cacherollout.io/canary-of")
+    _eventually("a canary pod is there", lambda: bool(installation.get(*canaries)["items"]))
+    assert _ready(installation)["reason"] != "Forbidden"
+
+
 def test_a_deleted_rollout_lets_go_of_its_target(installation: Installation) -> None:
     installation.run("kubectl", "delete", "cacherollout", "shop-api", "--timeout=60s")
     assert not _is_held(installation)
+    left = installation.get("deployments,controllerrevisions", "-l", "cacherollout.io/rollout")
+    assert left["items"] == []
 
 
 def test_uninstalling_leaves_the_definitions_and_nothing_else(installation: Installation) -> None:
