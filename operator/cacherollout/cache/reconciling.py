@@ -27,8 +27,10 @@ _COMPARE: Final = b"""
 local function dump(key) return redis.call('DUMP', key) end
 local function ttl(key) return redis.call('PTTL', key) end
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then return {0, 0} end
-if dump(KEYS[1]) ~= dump(KEYS[2]) then return {0, 0} end
-return {1, math.abs(ttl(KEYS[1]) - ttl(KEYS[2])) <= 1 and 1 or 0}
+local is_same = dump(KEYS[1]) == dump(KEYS[2])
+local is_string = redis.call('TYPE', KEYS[1])['ok'] == 'string'
+local is_copy = math.abs(ttl(KEYS[1]) - ttl(KEYS[2])) <= 1 and (is_same or not is_string)
+return {is_same and 1 or 0, is_copy and 1 or 0}
 """
 _COMPARE_SHA: Final = hashlib.sha1(_COMPARE, usedforsecurity=False).hexdigest().encode()
 _ABSENT: Final = -2
@@ -138,8 +140,8 @@ def _one(pair: Pair) -> PairSteps:
         return 1
     if not is_there or isinstance(copied, OutOfMemoryError):
         return (yield from _remove(pair.other))
-    _, is_copy = yield from _compare(pair)
-    if is_copy:  # nothing to do; and so two mirrors do not echo for ever
+    is_same, is_copy = yield from _compare(pair)
+    if is_same and is_copy:  # nothing to do; and so two mirrors do not echo for ever
         return 0
     return (yield from _overwrite(pair))
 
@@ -149,7 +151,8 @@ def _suspect(pair: Pair) -> PairSteps:
 
     If our copy is what is there, the application's change came before and was undone by it: a
     value that it had removed lives again. A copy is told by its bytes and its expiry, which COPY
-    takes over to the millisecond. Otherwise the application's value is there, newer than ours.
+    takes over to the millisecond; by its expiry alone for other types than strings, whose members
+    a copy may hold in another order. Otherwise the application's value is there, newer than ours.
     """
     is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
     if is_there and is_other_there:

@@ -95,7 +95,7 @@ async def test_copy_takes_every_type_and_keeps_keys_without_ttl_without(
             ("SET", "user:v1:string", b"\x00\xff"),
             ("HSET", "user:v1:hash", "a", "1"),
             ("RPUSH", "user:v1:list", "a", "b"),
-            ("SADD", "user:v1:set", "a", "b"),
+            ("SADD", "user:v1:set", "a"),
             ("ZADD", "user:v1:zset", 1, "a"),
             ("XADD", "user:v1:stream", "1-1", "a", "b"),
             ("SET", "user:v1:mortal", "x", "PX", 100_000),
