@@ -69,7 +69,7 @@ seccompProfile: {type: RuntimeDefault}
   verbs: [get, list, watch, patch]
 - apiGroups: [cacherollout.io]
   resources: [cacherollouts/status]
-  verbs: [get, update, patch]
+  verbs: [update]
 # What it creates for a rollout is owned by it, and goes with it.
 - apiGroups: [cacherollout.io]
   resources: [cacherollouts/finalizers]
@@ -84,7 +84,7 @@ seccompProfile: {type: RuntimeDefault}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [apps]
   resources: [replicasets]
-  verbs: [get, list, watch]
+  verbs: [get, list]
 # Pod templates to return to.
 - apiGroups: [apps]
   resources: [controllerrevisions]

@@ -8,11 +8,11 @@ from tests.unit.packaging.conftest import Manifests, Render
 
 RIGHTS = {
     ("cacherollout.io", "cacherollouts"): {"get", "list", "watch", "patch"},
-    ("cacherollout.io", "cacherollouts/status"): {"get", "update", "patch"},
+    ("cacherollout.io", "cacherollouts/status"): {"update"},
     ("cacherollout.io", "cacherollouts/finalizers"): {"update"},
     ("cacherollout.io", "cachebackends"): {"get", "list", "watch"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("apps", "replicasets"): {"get", "list", "watch"},
+    ("apps", "replicasets"): {"get", "list"},
     ("apps", "controllerrevisions"): {"get", "list", "create", "delete"},
     ("", "pods"): {"get", "list", "watch"},
     ("", "pods/status"): {"patch"},
