@@ -104,7 +104,7 @@ class Redis(Model):
             "redis.shop.svc:6379; credentials belong in credentialsSecretRef",
         ),
     )
-    """`host:port` of the cache, as seen from the operator's pod."""
+    """`host:port` of the cache; a host without a dot is a Service of this namespace."""
     database: int = Field(default=0, ge=0, le=1023)
     """Number of the logical database."""
     credentials_secret_ref: SecretRef | None = None

@@ -178,6 +178,9 @@ class Backends:
     async def _endpoint(self, key: Key, spec: CacheBackendSpec) -> Endpoint:
         redis = spec.redis
         host, _, port = redis.address.rpartition(":")
+        if "." not in host and host != "localhost":
+            # The operator may run elsewhere: alone, the name would be looked up in its namespace.
+            host = f"{host}.{key.namespace}.svc"
         username, password = "default", None
         if redis.credentials_secret_ref is not None:
             reference = redis.credentials_secret_ref
