@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -27,12 +28,21 @@ class Scenario(World):
     loop: asyncio.AbstractEventLoop
     """Shared by all; the session's fixture makes and closes it."""
 
-    def __init__(self, image: str = "a", replicas: int = 4, **spec: Any) -> None:
+    def __init__(
+        self,
+        image: str = "a",
+        replicas: int = 4,
+        *,
+        faults: dict[int, str] | None = None,
+        is_doubled: bool = False,
+        **spec: Any,
+    ) -> None:
+        """`is_doubled` makes every pass twice."""
         super().__init__(image, replicas, **spec)
+        self.faults = faults or {}
         self.passes = 0
         self.outcomes: list[Outcome] = []
-        self.is_doubled = False
-        """Every pass is made twice."""
+        self.is_doubled = is_doubled
         self._due: dict[Key, float] = {}
         self.restart_operator()
 
@@ -43,7 +53,12 @@ class Scenario(World):
         self.changed = True
         ports = Ports(self, CachePort(self), MetricsPort(self), self, lambda: True)
         self._operator = Reconciler(
-            ports, decide=decide, report=report, clock=lambda: self.now, watcher=Unwatched()
+            ports,
+            decide=decide,
+            report=report,
+            clock=lambda: self.now,
+            watcher=Unwatched(),
+            rng=random.Random(self.passes),  # noqa: S311 - jitter
         )
 
     def run(self, seconds: float) -> None:

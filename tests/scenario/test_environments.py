@@ -22,7 +22,7 @@ def given_release_in(phase: str, **spec: object) -> Scenario:
     return world
 
 
-@pytest.mark.parametrize("replicas", (1, 9))
+@pytest.mark.parametrize("replicas", [1, 9])
 @pytest.mark.parametrize("phase", PHASES)
 def test_an_autoscaler_may_scale_in_every_phase(phase: str, replicas: int) -> None:
     world = given_release_in(phase)
@@ -49,7 +49,7 @@ def test_scaling_down_takes_the_canary_along() -> None:
     assert serves(world, "b", "v2")
 
 
-@pytest.mark.parametrize("is_canary", (False, True))
+@pytest.mark.parametrize("is_canary", [False, True])
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_pods_change_nothing_in_the_end(phase: str, is_canary: bool) -> None:
     world = given_release_in(phase)
@@ -110,7 +110,7 @@ def test_a_mirror_that_lost_its_connection_holds_every_step() -> None:
     assert serves(world, "b", "v2")
 
 
-@pytest.mark.parametrize("phase", ("Warming", "Analyzing", "Promoting"))
+@pytest.mark.parametrize("phase", ["Warming", "Analyzing", "Promoting"])
 def test_without_metrics_nothing_is_promoted_and_nothing_undone(phase: str) -> None:
     world = given_adopted()
     world.deploy("b")
@@ -125,7 +125,7 @@ def test_without_metrics_nothing_is_promoted_and_nothing_undone(phase: str) -> N
     assert serves(world, "b", "v2")
 
 
-@pytest.mark.parametrize("phase", ("Warming", "Analyzing", "Promoting"))
+@pytest.mark.parametrize("phase", ["Warming", "Analyzing", "Promoting"])
 def test_without_traffic_nothing_is_promoted_and_nothing_undone(phase: str) -> None:
     world = given_adopted()
     world.apps["b"] = App(starts_in=20)

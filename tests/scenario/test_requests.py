@@ -75,7 +75,7 @@ def test_nobody_may_promote_while_the_cache_is_down() -> None:
     assert "promote later" in world.said(Reason.REQUEST_REFUSED)[0]
 
 
-@pytest.mark.parametrize("phase", ("Warming", "Analyzing", "Promoting", "Observing"))
+@pytest.mark.parametrize("phase", ["Warming", "Analyzing", "Promoting", "Observing"])
 def test_an_abort_is_obeyed_in_every_phase(phase: str) -> None:
     world = given_release_in(phase)
     world.ask("abort")
@@ -95,7 +95,7 @@ def test_an_abort_of_what_is_being_undone_is_refused() -> None:
     assert serves(world, "a", "v1")
 
 
-@pytest.mark.parametrize("phase", ("Warming", "Analyzing", "Promoting"))
+@pytest.mark.parametrize("phase", ["Warming", "Analyzing", "Promoting"])
 def test_a_paused_rollout_takes_no_step_and_misses_no_deadline(phase: str) -> None:
     world = given_release_in(phase)
     world.ask("pause")

@@ -122,7 +122,7 @@ def test_taking_a_version_of_the_spec_back_returns_to_the_stable_one() -> None:
     assert serves(world, "a", "v1")
 
 
-@pytest.mark.parametrize("phase", ("Idle", "Warming", "Analyzing"))
+@pytest.mark.parametrize("phase", ["Idle", "Warming", "Analyzing"])
 def test_a_hold_lifted_by_somebody_ships_nothing_that_was_not_judged(phase: str) -> None:
     world = given_adopted()
     if phase == "Idle":

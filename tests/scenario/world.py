@@ -93,6 +93,8 @@ class World(Cluster):
         self.snapshots: dict[str, tuple[Template, str | None]] = {}
         self.says: list[Say] = []
         self.effects: list[str] = []
+        self.notable: list[int] = []
+        """Effects that are not like the one before: what is done, and what is decided."""
         self.faults: dict[int, Fault] = {}
         self.rps = 1000.0
         self.has_backend = True
@@ -241,8 +243,10 @@ class World(Cluster):
         return None
 
     @contextmanager
-    def effect(self, name: str) -> Iterator[None]:
+    def effect(self, name: str, *, is_notable: bool = True) -> Iterator[None]:
         self.effects.append(name)
+        if is_notable:
+            self.notable.append(len(self.effects))
         fault = self.faults.get(len(self.effects))
         match fault:
             case "kill before":
@@ -261,7 +265,7 @@ class World(Cluster):
         if stored is None or str(stored.version) != rollout.resource_version:
             raise ConflictError("the object has been modified")
         changed = self.changed
-        with self.effect("status"):
+        with self.effect("status", is_notable=_gist(status) != _gist(stored.status)):
             stored.status = status
             stored.version += 1
         self.changed = changed
@@ -385,3 +389,14 @@ class World(Cluster):
 
     async def say(self, rollout: RolloutObject, said: Say) -> None:
         self.says.append(said)
+
+
+_COUNTED = ("evidence", "counted", "measuredAt", "dataSince", "stableTraffic", "canaryTraffic")
+
+
+def _gist(status: dict[str, Any]) -> dict[str, Any]:
+    """What was decided, without what was counted."""
+    ledger = dict(status.get("ledger", {}))
+    attempt = dict(ledger.get("attempt", {}))
+    ledger["attempt"] = {name: it for name, it in attempt.items() if name not in _COUNTED}
+    return {"phase": status.get("phase"), "ledger": ledger}

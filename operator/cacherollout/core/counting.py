@@ -47,11 +47,15 @@ def total(parts: Iterable[Counters]) -> Counters:
 
 
 def count(
-    attempt: Attempt, measurement: Measurement | None, new_side: frozenset[str]
+    attempt: Attempt,
+    measurement: Measurement | None,
+    new_side: frozenset[str],
+    serving: frozenset[str],
 ) -> tuple[Attempt, Tick | None]:
     """The attempt with a measurement counted in, and the tick; no tick where nothing is new.
 
-    `new_side` are the UIDs of the pods that run the release on trial.
+    `new_side` are the UIDs of the pods that run the release on trial, `serving` of those that take
+    traffic. Rates stand for every serving pod, also for those that were seen for the first time.
     """
     if measurement is None or not measurement.pods:
         return attempt, None
@@ -77,15 +81,24 @@ def count(
         canary=total(part for uid, part in seen if uid in new_side),
         stable=total(part for uid, part in seen if uid not in new_side),
     )
-    return _with_rates(attempt, tick), tick
+    now = {pod.uid for pod in measurement.pods} & serving
+    known = now & before.keys()
+    stable = rates(tick.stable, seconds * _share(known - new_side, now - new_side))
+    canary = rates(tick.canary, seconds * _share(known & new_side, now & new_side))
+    return _with_rates(attempt, stable, canary), tick
 
 
-def _with_rates(attempt: Attempt, tick: Tick) -> Attempt:
-    stable, canary = rates(tick.stable, tick.seconds), rates(tick.canary, tick.seconds)
+def _share(known: set[str], now: set[str]) -> float:
+    return len(known) / len(now) if known else 1.0
+
+
+def _with_rates(attempt: Attempt, stable: Traffic, canary: Traffic) -> Attempt:
+    was_busy = attempt.stable_traffic.requests > 0
     attempt = replace(attempt, stable_traffic=stable, canary_traffic=canary)
     if canary.requests > 0:
         attempt = replace(attempt, data_since=attempt.measured_at)
-    if attempt.traffic_since is not None or stable.requests <= 0:
+    # Silence is no normal load, nor is a tick that traffic came back in the middle of.
+    if attempt.traffic_since is not None or stable.requests <= 0 or not was_busy:
         return attempt
     # Before the canary takes traffic, the stable side alone is the baseline. Replayed reads reach
     # the origin through the canary's pods, so they do not raise it.

@@ -80,7 +80,8 @@ def _counted(here: Pass) -> Pass:
     new_side = side_of(
         here.observed.pods, release.revision, release.version, here.spec.cache.initial_version
     )
-    attempt, tick = count(attempt, here.observed.measurement, new_side)
+    serving = frozenset(pod.uid for pod in here.observed.pods if pod.is_ready)
+    attempt, tick = count(attempt, here.observed.measurement, new_side, serving)
     began = attempt.traffic_since
     # A tick that reaches back before the admission holds replayed requests; one taken while the
     # cache itself is down blames nobody.

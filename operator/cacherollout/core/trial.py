@@ -118,13 +118,18 @@ def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
         return None
     if measured.problem is not None and not measured.pods:
         return Reason.METRICS_UNAVAILABLE, measured.problem.message
-    if here.attempt.stable_traffic.requests <= 0 and here.attempt.measured_at is not None:
-        return (
-            Reason.NO_DATA,
+    is_silent = here.now - here.attempt.started_at > _silence_seconds(here)
+    if is_silent and here.attempt.stable_traffic.requests <= 0:
+        path = here.spec.metrics.path
+        return Reason.NO_DATA, (
             "There is no traffic to measure the origin's normal load by; is there any, and do the "
-            f"pods expose http_requests_total at {here.spec.metrics.path}?",
+            f"pods expose http_requests_total at {path}?"
         )
     return None
+
+
+def _silence_seconds(here: Pass) -> float:
+    return max(SILENCE_SECONDS, 3 * here.spec.metrics.interval)
 
 
 def _waits(here: Pass, works: tuple[Work, ...], running: list[PodFacts], size: int) -> list[str]:
@@ -282,7 +287,7 @@ def quiet(here: Pass) -> tuple[Reason, str] | None:
     if measured is not None and measured.problem is not None and not measured.pods:
         return Reason.METRICS_UNAVAILABLE, measured.problem.message
     since = max(here.attempt.data_since or 0.0, here.attempt.traffic_since or 0.0)
-    if here.now - since > max(SILENCE_SECONDS, 3 * here.spec.metrics.interval):
+    if here.now - since > _silence_seconds(here):
         detail = (
             measured.problem.message
             if measured and measured.problem
