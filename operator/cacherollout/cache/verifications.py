@@ -67,7 +67,8 @@ class Verify(Sweep[dict[str, _Findings], VerifyReport]):
     """Judge up to `sample` values of each family under `version`, beginning at a random place.
 
     A family with fewer keys is judged whole. Walks on until every family has its sample or the
-    keyspace ends. Reads only; values never leave this class.
+    keyspace ends, or `examine_at_most` keys were looked at: a family of few keys would otherwise
+    cost a walk over everything. Reads only; values never leave this class.
     """
 
     def __init__(
@@ -78,17 +79,21 @@ class Verify(Sweep[dict[str, _Findings], VerifyReport]):
         version: str,
         sample: int = 200,
         limits: Limits | None = None,
+        examine_at_most: int | None = None,
     ) -> None:
         if sample < 1:
             raise ValueError("sample: must be at least 1")
         findings = {family.name: _Findings() for family in families}
         super().__init__(server, Scope(tuple(families), (version,)), limits or Limits(), findings)
         self._sample = sample
+        self._examine_at_most = examine_at_most
 
     def _feed(self) -> Feed:
         return SampleFeed(self._scope.pattern)
 
     def _has_enough(self) -> bool:
+        if self._examine_at_most is not None and self._meter.examined >= self._examine_at_most:
+            return True
         return all(findings.sampled >= self._sample for findings in self._tally.values())
 
     def _steps(self, matches: Sequence[Match]) -> Steps:

@@ -29,8 +29,8 @@ VERIFY_SECONDS: Final = 5.0
 """Time between two samples of the integrity gate."""
 SURVEY_SECONDS: Final = 15.0
 """Time between two counts of the namespaces, which only people read."""
-COUNTED_KEYS: Final = 50_000
-"""Larger servers are counted by a sample of this many keys."""
+EXAMINED_KEYS: Final = 20_000
+"""Most keys that one sample or one count looks at; of larger caches the rest is estimated."""
 LEAST_KEEP_SECONDS: Final = 1.0
 
 
@@ -187,15 +187,11 @@ class _Findings:
     """
 
     rounds: deque[tuple[int, int]] = field(default_factory=deque)
-    keys: int = 0
 
-    def add(self, verdict: FamilyVerdict, sample: int) -> None:
-        """Take a sample in; one that saw the whole family replaces what was there."""
-        if verdict.sampled < sample:
-            self.rounds.clear()
-            self.keys = verdict.sampled
+    def add(self, verdict: FamilyVerdict, keys: int) -> None:
+        """Take a sample in, of a family that has about so many keys."""
         self.rounds.append((verdict.sampled, verdict.corrupt))
-        while len(self.rounds) > 1 and self.sampled > self.keys:
+        while len(self.rounds) > 1 and self.sampled > keys:
             self.rounds.popleft()
 
     @property
@@ -233,15 +229,17 @@ class VerifyRunner:
         place, version = self._place, self._work.version
         families = place.families()
         while True:
-            sample = self._work.sample
-            sizes = await count_namespaces(place, (version,))
             report = await Verify(
-                place.server(), families, version=version, sample=sample, limits=place.limits
+                place.server(),
+                families,
+                version=version,
+                sample=self._work.sample,
+                limits=place.limits,
+                examine_at_most=EXAMINED_KEYS,
             ).run()
             for verdict in report.families:
-                findings = self._findings[verdict.family]
-                findings.keys = sum(one.keys for one in sizes if one.family == verdict.family)
-                findings.add(verdict, sample)
+                keys = place.keys_of(verdict.family, version)
+                self._findings[verdict.family].add(verdict, keys)
                 self._example = _example(verdict) or self._example
             self._rounds += 1
             await asyncio.sleep(VERIFY_SECONDS)
@@ -286,6 +284,7 @@ class SurveyRunner:
         while True:
             versions = self.versions
             counted = await count_namespaces(self._place, versions)
+            self._place.counted = counted
             self.sizes = tuple(
                 NamespaceSize(
                     version,
@@ -306,13 +305,13 @@ async def count_namespaces(
     place: Workplace, versions: tuple[str, ...]
 ) -> tuple[NamespaceSurvey, ...]:
     """Keys and bytes of each family under each version: exact on small servers, else estimated."""
-    is_small = (await probe(place.backend.server)).keys <= COUNTED_KEYS
+    is_small = (await probe(place.backend.server)).keys <= EXAMINED_KEYS
     survey = Survey(
         place.server(),
         place.families(),
         versions,
         place.limits,
-        examine_at_most=None if is_small else COUNTED_KEYS,
+        examine_at_most=None if is_small else EXAMINED_KEYS,
     )
     return (await survey.run()).namespaces
 

@@ -10,7 +10,7 @@ from cacherollout.adapters.cache.backends import Backend
 from cacherollout.adapters.cache.families import engine_families
 from cacherollout.adapters.cache.pacing import PacedServer, engine_limits
 from cacherollout.api.rollout import CacheRolloutSpec
-from cacherollout.cache import Family, Limits, Server
+from cacherollout.cache import Family, Limits, NamespaceSurvey, Server
 from cacherollout.core.facts import PodFacts
 
 
@@ -48,6 +48,8 @@ class Workplace:
         """Canary pods, as of the last pass."""
         self.pods_changed = asyncio.Event()
         """Set at every pass; whoever waits for a pod clears it first."""
+        self.counted: tuple[NamespaceSurvey, ...] = ()
+        """The namespaces as last counted."""
         self.families()  # raises, before anything is begun
 
     @property
@@ -72,6 +74,12 @@ class Workplace:
         if mirror is None or not {*versions} <= mirror.versions:
             return self.server()
         return PacedServer(await mirror.coherent_server(), self.backend.turnstile)
+
+    def keys_of(self, family: str, version: str) -> int:
+        """Keys of a namespace as last counted; 0 before the first count."""
+        return sum(
+            one.keys for one in self.counted if (one.family, one.version) == (family, version)
+        )
 
     def set_pods(self, pods: tuple[PodFacts, ...]) -> None:
         """These are the canary pods now."""
