@@ -37,6 +37,8 @@ PushHandler = Callable[[Sequence[Any]], None]
 
 _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # typed too narrowly there
 
+_NOTHING: Final = object()
+_PLAIN: Final = frozenset({int, bytes})
 _IN_PLACE: Final = (WrongTypeError, OutOfMemoryError)
 _CLIENT_NAME: Final = b"cacherollout"
 
@@ -89,7 +91,7 @@ class Connection(asyncio.Protocol):
         self._endpoint = endpoint
         self._timeout_seconds = timeout_seconds
         self._loop = asyncio.get_running_loop()
-        self._reader = hiredis.Reader(replyError=from_reply)
+        self._reader = hiredis.Reader(replyError=from_reply, notEnoughData=_NOTHING)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[Page] = deque()
         self._failure: UnreachableError | None = None
@@ -206,8 +208,18 @@ class Connection(asyncio.Protocol):
         """Hand replies to their pages, and push messages to `on_push`."""
         try:
             self._reader.feed(data)
-            while (reply := self._reader.gets()) is not False:
-                self._accept(reply)
+            gets, waiting = self._reader.gets, self._waiting
+            while (reply := gets()) is not _NOTHING:
+                if (
+                    waiting and type(reply) in _PLAIN
+                ):  # nearly all of them, and this is the inner loop
+                    page = waiting[0]
+                    page.replies.append(reply)
+                    page.missing -= 1
+                    if not page.missing:
+                        self._complete()
+                else:
+                    self._accept(reply)
         except hiredis.ProtocolError:
             self._fail(UnreachableError(f"{self._endpoint}: does not speak RESP"))
 
@@ -224,9 +236,11 @@ class Connection(asyncio.Protocol):
             page.error = page.error or reply
         page.replies.append(reply)
         page.missing -= 1
-        if page.missing:
-            return
-        self._waiting.popleft()
+        if not page.missing:
+            self._complete()
+
+    def _complete(self) -> None:
+        page = self._waiting.popleft()
         page.elapsed_seconds = self._loop.time() - page.sent_at
         if page.error is None:
             page.future.set_result(page.replies)

@@ -92,6 +92,7 @@ class Copy(Sweep[_Tally, CopyReport]):
         super().__init__(server, scope, limits or Limits(), _Tally())
         self._source = source
         self._target = target
+        self._target_heads = {family.name: family.template.head(target) for family in compatible}
         self._key_bytes: dict[str, float] = {}
         self._has_immortal_keys = True
         self._memory: Memory | None = None
@@ -118,20 +119,23 @@ class Copy(Sweep[_Tally, CopyReport]):
     def _steps(self, matches: Sequence[Match]) -> Steps:
         if not matches:
             return
-        target = self._target
-        copies = [(b"COPY", match.key, match.under(target)) for match in matches]
+        heads = self._target_heads
+        copies = [
+            (b"COPY", key, heads[family.name] + identifier + family.template.tail)
+            for key, family, _, identifier in matches
+        ]
         ttls = [(b"PTTL", match.key) for match in matches] if self._has_immortal_keys else []
         replies = yield [*copies, *ttls]
-        tally = self._tally
+        tally, copied = self._tally, Counter[str]()
         for match, is_copied in zip(matches, replies, strict=False):
-            name = match.family.name
-            if isinstance(is_copied, OutOfMemoryError):
+            if is_copied == 1:
+                copied[match.family.name] += 1
+            elif isinstance(is_copied, OutOfMemoryError):
                 raise is_copied
-            if is_copied:
-                tally.copied[name] += 1
-                self._unchecked_bytes += self._key_bytes[name]
             else:
-                tally.kept[name] += 1
+                tally.kept[match.family.name] += 1
+        tally.copied += copied
+        self._unchecked_bytes += sum(n * self._key_bytes[name] for name, n in copied.items())
         self._meter.bytes = round(
             sum(count * self._key_bytes[name] for name, count in tally.copied.items())
         )

@@ -160,7 +160,7 @@ class Scope:
     families: tuple[Family, ...]
     versions: tuple[str, ...]
     others: tuple[Family, ...] = ()
-    _rules: tuple[tuple[bytes, bytes, int, Family, str, bool], ...] = field(
+    _rules: tuple[tuple[bytes, bytes, int, int | None, int, Family, str, bool], ...] = field(
         init=False, repr=False, compare=False
     )
 
@@ -183,21 +183,27 @@ class Scope:
         object.__setattr__(
             self,
             "_rules",
-            tuple((h, t, len(h) + len(t), *target) for (h, t), target in ordered),
+            tuple(
+                (h, t, len(h), -len(t) or None, len(h) + len(t), *target)
+                for (h, t), target in ordered
+            ),
         )
 
     def match(self, key: bytes) -> Match | None:
         """Take `key` apart if it lies in this scope. O(families * versions)."""
-        for head, tail, literal, family, version, is_ours in self._rules:
-            if key.startswith(head) and len(key) > literal and key.endswith(tail):
-                if not is_ours:
-                    return None
-                return Match(key, family, version, key[len(head) : len(key) - len(tail)])
-        return None
+        found = self.matches((key,))
+        return found[0] if found else None
 
     def matches(self, keys: Iterable[bytes]) -> list[Match]:
         """Those of `keys` that lie in this scope, taken apart, in order."""
-        return [match for key in keys if (match := self.match(key)) is not None]
+        found = []
+        for key in keys:
+            for head, tail, begin, end, literal, family, version, is_ours in self._rules:
+                if key.startswith(head) and len(key) > literal and key.endswith(tail):
+                    if is_ours:
+                        found.append(Match(key, family, version, key[begin:end]))
+                    break
+        return found
 
     @property
     def pattern(self) -> bytes:

@@ -256,16 +256,17 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
     ) -> None:
         pacer = Pacer(self._limits, idle_seconds=idle_seconds)
         feed = self._feed()
-        cursor, count = position.cursor, pacer.page_keys
+        cursor, count = position.cursor, pacer.count
         fetch = channel.submit(feed.ask(cursor, count))
         late: tuple[_Work, bytes, list[Match]] | None = None
         while True:
             following, keys = feed.take(cursor, count, await channel.finish(fetch))
             matches = self._scope.matches(keys)
             self._meter.examined += count
+            pacer.learn(examined=count, keys=len(matches))
             is_last = following == _START
             if not is_last:
-                cursor, count = following, pacer.page_keys
+                cursor, count = following, pacer.count
                 fetch = channel.submit(feed.ask(cursor, count))
             work = _Work(self._steps(matches), channel)
             if late is not None:

@@ -62,6 +62,17 @@ def test_a_slow_server_gets_smaller_pages_and_a_recovered_one_full_ones() -> Non
     assert pacer.page_keys == 50
 
 
+def test_where_few_keys_are_wanted_a_page_looks_at_more() -> None:
+    pacer = Pacer(Limits(keys_per_second=None), idle_seconds=IDLE)
+    assert pacer.count == 50, "nothing is known yet: all may be wanted"
+    for _ in range(100):
+        pacer.learn(examined=pacer.count, keys=0)
+    assert pacer.count == 250, "looking costs a quarter of handling, so no page costs more"
+    for _ in range(100):
+        pacer.learn(examined=pacer.count, keys=pacer.count)
+    assert pacer.count == 50
+
+
 @pytest.mark.parametrize(
     "bad",
     [
