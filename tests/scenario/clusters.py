@@ -32,6 +32,9 @@ class App:
     """Its cache operations show in its metrics."""
 
 
+WELL = App()
+
+
 @dataclass(frozen=True, slots=True)
 class Template:
     """A pod template as the user wrote it."""
@@ -155,7 +158,7 @@ class Cluster:
         self.settle_target()
 
     def app(self, image: str) -> App:
-        return self.apps.get(image, App())
+        return self.apps.get(image, WELL)
 
     def settle_target(self) -> None:
         """As long ago as it takes for every pod to be ready."""

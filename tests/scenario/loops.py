@@ -1,7 +1,6 @@
 """The real loop over the world: woken by changes and requeues, killed and restarted at will."""
 
 import asyncio
-import dataclasses
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from cacherollout.api.reasons import Phase, Reason
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.actions import Work
 from cacherollout.core.conditions import report
+from cacherollout.core.counting import total
 from cacherollout.core.decide import decide
 from cacherollout.core.facts import CacheFacts, Measurement, PodFacts, PodMeasurement, Problem
 from cacherollout.shell.queues import Outcome
@@ -133,10 +133,7 @@ class Scenario(World):
                 failures=each * app.http_errors,
                 origin=misses,
             )
-            names = [item.name for item in dataclasses.fields(Counters)]
-            pod.counters = Counters(
-                **{name: getattr(pod.counters, name) + getattr(one, name) for name in names}
-            )
+            pod.counters = total((pod.counters, one))
             pod.foreign += app.foreign
 
     def _work(self) -> None:
@@ -162,7 +159,10 @@ class Scenario(World):
         try:
             outcome = self.loop.run_until_complete(self._operator.reconcile(key))
         except KilledError:
+            self.oracle.check()
             self.restart_operator()
+            self.changed = False
+            self._due = dict.fromkeys(self.stored, self.now + 1)
             return
         self.outcomes.append(outcome)
         delay = outcome.requeue_seconds

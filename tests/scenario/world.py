@@ -100,6 +100,7 @@ class World(Cluster):
         self.has_backend = True
         self.has_metrics = True
         self.oracle = Oracle(self)
+        self._read: tuple[dict[str, Any], Ledger] = ({}, Ledger())
         self.create(**spec)
 
     # --- what people do -------------------------------------------------------------------------
@@ -119,7 +120,10 @@ class World(Cluster):
 
     @property
     def ledger(self) -> Ledger:
-        return load_ledger(self.status.get("ledger")) if KEY in self.stored else Ledger()
+        status = self.status if KEY in self.stored else {}
+        if status is not self._read[0]:
+            self._read = (status, load_ledger(status.get("ledger")))
+        return self._read[1]
 
     @property
     def phase(self) -> str:
