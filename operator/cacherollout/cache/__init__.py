@@ -12,7 +12,7 @@ at any await, may be run again at any time, and shows its ``progress`` while it 
 All keys touched lie under the given families and versions; nothing else is ever written.
 """
 
-from cacherollout.cache.connections import Connection, Endpoint
+from cacherollout.cache.connections import Command, Connection, Endpoint, Page, Reply
 from cacherollout.cache.copies import Copy, CopyCounts, CopyReport
 from cacherollout.cache.errors import (
     CacheError,
@@ -43,6 +43,7 @@ from cacherollout.cache.retirements import (
     RetiredKeys,
     RetireReport,
 )
+from cacherollout.cache.rights import missing_rights
 from cacherollout.cache.servers import Channel, Primary, Server, Standalone
 from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport
 from cacherollout.cache.verifications import FamilyVerdict, Verify, VerifyReport
@@ -51,6 +52,7 @@ __all__ = [
     "CacheError",
     "Channel",
     "Codec",
+    "Command",
     "CommandError",
     "Connection",
     "Copy",
@@ -77,10 +79,12 @@ __all__ = [
     "NamespaceSurvey",
     "NotReadyError",
     "OutOfMemoryError",
+    "Page",
     "Primary",
     "Progress",
     "ReadOnlyError",
     "RefusedError",
+    "Reply",
     "Retire",
     "RetireReport",
     "RetiredKeys",
@@ -99,5 +103,6 @@ __all__ = [
     "WrongTypeError",
     "check_version",
     "key_of",
+    "missing_rights",
     "probe",
 ]

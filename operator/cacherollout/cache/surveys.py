@@ -29,6 +29,7 @@ class NamespaceSurvey:
         bytes: What they take in memory, estimated from those weighed.
         keys_without_ttl: How many never expire.
         weighed: How many the estimate rests on.
+        longest_ttl_seconds: The longest time that a key has left; None where none expires.
 
     """
 
@@ -38,6 +39,7 @@ class NamespaceSurvey:
     bytes: int
     keys_without_ttl: int
     weighed: int
+    longest_ttl_seconds: float | None = None
 
     @property
     def bytes_per_key(self) -> float:
@@ -66,6 +68,7 @@ class _Tally:
     immortal: Counter[_Namespace] = field(default_factory=Counter)
     weighed: Counter[_Namespace] = field(default_factory=Counter)
     weight: Counter[_Namespace] = field(default_factory=Counter)
+    longest_ms: dict[_Namespace, int] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
 
 
@@ -108,8 +111,11 @@ class Survey(Sweep[_Tally, SurveyReport]):
             *[(b"MEMORY", b"USAGE", match.key) for match in to_weigh],
         ]
         for match, ttl in zip(matches, replies, strict=False):
-            tally.keys[match.family.name, match.version] += 1
-            tally.immortal[match.family.name, match.version] += ttl == -1
+            namespace = match.family.name, match.version
+            tally.keys[namespace] += 1
+            tally.immortal[namespace] += ttl == -1
+            if ttl > tally.longest_ms.get(namespace, 0):
+                tally.longest_ms[namespace] = ttl
         for match, weight in zip(to_weigh, replies[len(matches) :], strict=True):
             if weight is not None:  # it may have expired meanwhile
                 tally.weighed[match.family.name, match.version] += 1
@@ -137,6 +143,9 @@ class Survey(Sweep[_Tally, SurveyReport]):
                     ),
                     keys_without_ttl=round(tally.immortal[name] * scale),
                     weighed=tally.weighed[name],
+                    longest_ttl_seconds=(
+                        tally.longest_ms[name] / 1000 if name in tally.longest_ms else None
+                    ),
                 )
                 for family in self._scope.families
                 for version in self._scope.versions

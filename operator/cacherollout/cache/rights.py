@@ -1,0 +1,82 @@
+"""Which rights the present user lacks for what the engine does, found without touching any key.
+
+Servers check rights before they look for a key, so every command is tried on one that cannot exist:
+its id is random. Asking the server for its ACL would take a right that the user should not have.
+"""
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+from cacherollout.cache.connections import Command
+from cacherollout.cache.errors import CommandError, RefusedError, UnreachableError
+from cacherollout.cache.keys import Family, key_of
+from cacherollout.cache.servers import Channel, Server
+
+_OF_SERVER: Final[tuple[Command, ...]] = (
+    (b"INFO",),
+    (b"DBSIZE",),
+    (b"SCAN", b"0", b"COUNT", 1),
+    (b"CLIENT", b"TRACKING", b"OFF"),
+    (b"SCRIPT", b"LOAD", b"return 0"),
+)
+_NO_SCRIPT: Final = b"0" * 40
+
+
+def _of_key(key: bytes) -> tuple[Command, ...]:
+    return (
+        (b"EXISTS", key),
+        (b"GET", key),
+        (b"STRLEN", key),
+        (b"PTTL", key),
+        (b"PEXPIRE", key, 1),
+        (b"MEMORY", b"USAGE", key),
+        (b"OBJECT", b"IDLETIME", key),
+        (b"COPY", key, key + b"-copy"),
+        (b"UNLINK", key),
+        (b"EVALSHA", _NO_SCRIPT, 1, key),
+    )
+
+
+async def missing_rights(
+    server: Server, families: Sequence[Family], *, version: str, timeout_seconds: float = 2.0
+) -> tuple[str, ...]:
+    """What the user may not do, as people read it; empty where nothing is missing.
+
+    Raises the errors of `Connection.connect`, and those of a server that is not well.
+    """
+    primaries = await server.primaries()
+    if not primaries:
+        raise UnreachableError("the cache has no primary")
+    async with primaries[0].session(timeout_seconds) as channel:
+        missing = [_name(each) for each in _OF_SERVER if not await _may(channel, each)]
+        by_prefix: dict[bytes, Family] = {}
+        for family in families:
+            by_prefix.setdefault(family.template.prefix, family)
+        for prefix, family in by_prefix.items():
+            commands = _of_key(key_of(family, version, secrets.token_hex(16).encode()))
+            refused = [_name(each) for each in commands if not await _may(channel, each)]
+            place = f"{prefix.decode(errors='replace')}*"
+            if len(refused) == len(commands):
+                missing.append(f"any access to {place}")
+            else:
+                missing += [f"{name} on {place}" for name in refused]
+    return tuple(missing)
+
+
+async def _may(channel: Channel, command: Command) -> bool:
+    """Whether the server knows the command and lets this user run it."""
+    try:
+        (reply,) = await channel.pipeline([command])
+    except RefusedError:
+        return False
+    except CommandError as error:
+        reply = error
+    return not (isinstance(reply, CommandError) and "unknown" in str(reply).lower())
+
+
+def _name(command: Command) -> str:
+    """The command as the documentation of Redis spells it."""
+    has_subcommand = command[0] in {b"CLIENT", b"SCRIPT", b"MEMORY", b"OBJECT"}
+    words = command[: 2 if has_subcommand else 1]
+    return " ".join(word.decode() for word in words if isinstance(word, bytes))
