@@ -54,6 +54,7 @@ class Endpoint:
         username: The ACL user.
         password: Its password; None to connect without authenticating. Never shown.
         tls: How to verify the server; None for plain TCP.
+        server_name: Name that its certificate must carry; None for `host`.
 
     """
 
@@ -63,6 +64,7 @@ class Endpoint:
     username: str = "default"
     password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    server_name: str | None = None
 
     def __str__(self) -> str:
         """Show the address alone."""
@@ -118,7 +120,9 @@ class Connection(asyncio.Protocol):
                     endpoint.host,
                     endpoint.port,
                     ssl=endpoint.tls,
-                    server_hostname=endpoint.host if endpoint.tls else None,
+                    server_hostname=(endpoint.server_name or endpoint.host)
+                    if endpoint.tls
+                    else None,
                 )
                 try:
                     await connection.pipeline(_introduction(endpoint))

@@ -32,10 +32,10 @@ class RedisProcess:
             self.port = int(probe.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *more: str) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self.process = subprocess.Popen(
-            [*command, "--dir", str(self.directory)],
+            [*command, "--dir", str(self.directory), *more],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

@@ -1,6 +1,7 @@
 """A cache that cannot be used is a fact with a reason and a fix, never an exception."""
 
 import asyncio
+import subprocess
 import time
 from typing import Any
 
@@ -159,6 +160,50 @@ async def test_a_stopped_server_is_unavailable_and_comes_back(
     assert "redis.address" in facts.problem.message
     redis.start()
     await until(caches, a_spec(), lambda facts: facts.problem is None)
+
+
+@pytest.mark.parametrize(
+    ("tls", "words"),
+    [
+        ({"caSecretName": "ca", "serverName": "redis.test"}, ""),
+        ({"caSecretName": "ca"}, "certificate"),
+        ({"serverName": "redis.test"}, "certificate"),
+    ],
+)
+async def test_a_certificate_must_be_signed_and_carry_the_name(
+    caches: RedisCaches, objects: FakeObjects, redis: RedisProcess, tls: dict[str, Any], words: str
+) -> None:
+    certificate, key = redis.directory / "tls.crt", redis.directory / "tls.key"
+    request = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=redis.test",
+    ]
+    request += ["-addext", "subjectAltName=DNS:redis.test"]
+    request += ["-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True)  # noqa: ASYNC221 - nothing else runs
+    redis.stop()
+    files = f"--tls-cert-file {certificate} --tls-key-file {key} --tls-ca-cert-file {certificate}"
+    ports = f"--tls-port {redis.port} --port 0 --tls-auth-clients no"
+    redis.start(*files.split(), *ports.split())
+    objects.put_backend(redis.port, redis={"tls": {"enabled": True, **tls}})
+    objects.secrets[Key("shop", "ca")] = {"ca.crt": certificate.read_bytes()}
+    if words:
+        reason = Reason.CACHE_ACCESS_DENIED
+        facts = await until(
+            caches, a_spec(), lambda facts: facts.problem and facts.problem.reason == reason
+        )
+        assert facts.problem
+        assert words in facts.problem.message
+    else:
+        await until(caches, a_spec(), lambda facts: facts.problem is None)
 
 
 async def test_a_server_that_accepts_and_says_nothing_costs_two_seconds(

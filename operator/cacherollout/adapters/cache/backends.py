@@ -202,6 +202,7 @@ class Backends:
             username=username,
             password=password,
             tls=await self._tls(key, spec),
+            server_name=redis.tls.server_name,
         )
 
     async def _tls(self, key: Key, spec: CacheBackendSpec) -> ssl.SSLContext | None:

@@ -39,10 +39,13 @@ def engine_limits(limits: BackendLimits) -> Limits:
 
     Below 100 % the engine still sends one page at a time and shrinks pages under congestion.
     """
+    page_keys = max(10, min(50, limits.keys_per_second))
     return Limits(
         keys_per_second=None,
         duty_cycle_percent=99.9,
-        page_keys=max(10, min(50, limits.keys_per_second)),
+        page_keys=page_keys,
+        # Walks side by side wait for one another's pages and would take that for congestion.
+        min_page_keys=min(20, page_keys),
         memory_ceiling_percent=float(limits.memory_ceiling_percent),
         patience_seconds=PATIENCE_SECONDS,
     )
