@@ -1,8 +1,12 @@
 """What operations do when the server dies, refuses, stalls, fills up or is the wrong one."""
 
 import asyncio
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -212,6 +216,39 @@ async def test_wrong_credentials_are_refused_and_never_repeated(
         assert SECRET not in repr(endpoint) or endpoint.username == SECRET
     right = Endpoint("127.0.0.1", own_redis.port, password="right")
     assert (await probe(Standalone(right))).role == "master"
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[Path, Path]:
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
+    command += ["-out", str(certificate), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_tls_is_verified_and_a_bad_certificate_refused(
+    own_redis: RedisProcess, users: Family, tls_files: tuple[Path, Path]
+) -> None:
+    certificate, key = tls_files
+    own_redis.kill()
+    own_redis.start(
+        *["--port", "0", "--tls-port", str(own_redis.port), "--tls-auth-clients", "no"],
+        *["--tls-cert-file", str(certificate), "--tls-key-file", str(key)],
+    )
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    endpoint = Endpoint("localhost", own_redis.port, tls=trusting)
+    report = await Survey(Standalone(endpoint), [users], ["v1"]).run()
+    assert report.of("user", "v1").keys == 0
+    for wrong in (
+        replace(endpoint, tls=ssl.create_default_context()),
+        replace(endpoint, host="127.0.0.1"),
+    ):
+        with pytest.raises(RefusedError, match="certificate"):
+            await Survey(Standalone(wrong), [users], ["v1"]).run()
+    with pytest.raises(UnreachableError):
+        await Survey(Standalone(replace(endpoint, tls=None)), [users], ["v1"], IMPATIENT).run()
 
 
 async def test_the_documented_rights_suffice_and_a_missing_one_is_named(
