@@ -11,6 +11,7 @@ import click
 
 _COMMANDS: Final = {
     "status": "status:status",
+    "check": "check:check",
     "promote": "requests:promote",
     "abort": "requests:abort",
     "retry": "requests:retry",

@@ -4,9 +4,11 @@ Read and annotate only: a command never writes a status and never touches the ta
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -48,10 +50,25 @@ def located(command: Command) -> Command:
     return command
 
 
+def is_inside(where: Where) -> bool:
+    """Whether the command runs in a pod and is to use its service account.
+
+    As with kubectl, a kubeconfig that is given, or lies where it is looked for, comes first.
+    """
+    if where.kubeconfig or where.context or os.environ.get("KUBECONFIG"):
+        return False
+    return (
+        "KUBERNETES_SERVICE_HOST" in os.environ and not Path("~/.kube/config").expanduser().exists()
+    )
+
+
 @asynccontextmanager
 async def connected(where: Where) -> AsyncIterator[Client]:
     """A client for as long as a command runs."""
-    client = await Client.from_kubeconfig(where.kubeconfig, where.context)
+    if is_inside(where):
+        client = await Client.in_cluster()
+    else:
+        client = await Client.from_kubeconfig(where.kubeconfig, where.context)
     try:
         yield client
     finally:
@@ -62,11 +79,16 @@ async def fetch(client: Client, where: Where, name: str) -> dict[str, Any]:
     """The CacheRollout as stored; a message for people where there is none."""
     found = await client.get(ROLLOUTS, where.namespace, name)
     if found is None:
-        raise click.ClickException(
-            f"There is no CacheRollout {name} in namespace {where.namespace}. "
-            f"`kubectl get cacherollouts -A` lists them."
-        )
+        raise missing(where, name)
     return found
+
+
+def missing(where: Where, name: str) -> click.ClickException:
+    """A message for people about a CacheRollout that is not there."""
+    return click.ClickException(
+        f"There is no CacheRollout {name} in namespace {where.namespace}. "
+        f"`kubectl get cacherollouts -A` lists them."
+    )
 
 
 async def ask(client: Client, where: Where, name: str, verb: str) -> str:
@@ -82,15 +104,22 @@ async def ask(client: Client, where: Where, name: str, verb: str) -> str:
     return revision
 
 
-def run(work: Awaitable[Result]) -> Result:
-    """Run a command's work; errors of the cluster become one line for people."""
+def run(work: Awaitable[Result], *, failure_code: int = 1) -> Result:
+    """Run a command's work; errors of the cluster become one line for people.
+
+    `failure_code` is the exit code of an error.
+    """
 
     async def _run() -> Result:
         return await work
 
     try:
         return asyncio.run(_run())
-    except CacheRolloutError as error:
-        raise click.ClickException(str(error)) from error
+    except (CacheRolloutError, click.ClickException) as error:
+        told = (
+            error if isinstance(error, click.ClickException) else click.ClickException(str(error))
+        )
+        told.show()
+        raise SystemExit(failure_code) from error
     except KeyboardInterrupt as error:
         raise click.Abort from error

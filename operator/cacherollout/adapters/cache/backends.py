@@ -161,7 +161,7 @@ class Backends:
                 Reason.BACKEND_MISSING,
                 f"CacheBackend {key} does not exist; create it, or correct cache.backendRef.name",
             )
-        spec = _spec_of(key, found)
+        spec = spec_of(key, found)
         uid = str(found["metadata"]["uid"])
         endpoint = await self._endpoint(key, spec)
         if previous is not None and previous.uid == uid and previous.spec == spec:
@@ -249,7 +249,8 @@ def _text(data: dict[str, bytes], name: str, key: Key, field_name: str) -> str |
         ) from None
 
 
-def _spec_of(key: Key, found: dict[str, Any]) -> CacheBackendSpec:
+def spec_of(key: Key, found: dict[str, Any]) -> CacheBackendSpec:
+    """The typed spec of a CacheBackend as stored; raises ProblemError."""
     try:
         return CacheBackendSpec.model_validate(found.get("spec") or {})
     except ValidationError as error:

@@ -240,7 +240,7 @@ class VerifyRunner:
             for verdict in report.families:
                 keys = place.keys_of(verdict.family, version)
                 self._findings[verdict.family].add(verdict, keys)
-                self._example = _example(verdict) or self._example
+                self._example = example_of(verdict) or self._example
             self._rounds += 1
             await asyncio.sleep(VERIFY_SECONDS)
 
@@ -316,7 +316,7 @@ async def count_namespaces(
     return (await survey.run()).namespaces
 
 
-def _example(verdict: FamilyVerdict) -> str:
+def example_of(verdict: FamilyVerdict) -> str:
     """What is wrong with a family's values, without any of them."""
     if verdict.missing:
         name, count = max(verdict.missing.items(), key=lambda item: item[1])
