@@ -44,7 +44,7 @@ from cacherollout.cache.retirements import (
     RetireReport,
 )
 from cacherollout.cache.rights import missing_rights
-from cacherollout.cache.servers import Channel, Primary, Server, Standalone
+from cacherollout.cache.servers import Channel, Primary, Sentinel, Server, Single, Standalone
 from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport
 from cacherollout.cache.verifications import FamilyVerdict, Verify, VerifyReport
 
@@ -88,9 +88,11 @@ __all__ = [
     "Retire",
     "RetireReport",
     "RetiredKeys",
+    "Sentinel",
     "Server",
     "ServerError",
     "ServerFacts",
+    "Single",
     "Standalone",
     "Survey",
     "SurveyReport",

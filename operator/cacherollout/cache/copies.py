@@ -23,7 +23,7 @@ from cacherollout.cache.sweeps import Steps, Sweep
 _ESTIMATE_KEYS: Final = 5_000
 _TABLE_BYTES: Final = 64
 """What a key costs beside MEMORY USAGE: its places in the key table and in the expiry table."""
-_RECHECK_SECONDS: Final = 0.25
+_RECHECK_SECONDS: Final = 0.1
 _RECHECK_SHARE: Final = 4
 """Look at memory again when a quarter of the headroom may be used up, so ever more often."""
 

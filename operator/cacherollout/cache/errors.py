@@ -48,7 +48,7 @@ class RefusedError(ServerError):
 
 
 class NotReadyError(ServerError):
-    """The server asks for patience: LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, MISCONF."""
+    """The server asks for patience: LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, MISCONF and others."""
 
 
 class ReadOnlyError(ServerError):
@@ -76,6 +76,8 @@ _BY_CODE: Final[dict[str, type[ServerError]]] = {
     "CLUSTERDOWN": NotReadyError,
     "TRYAGAIN": NotReadyError,
     "MISCONF": NotReadyError,
+    "NOREPLICAS": NotReadyError,
+    "NOSCRIPT": NotReadyError,  # somebody flushed it; it is loaded with every connection
     "READONLY": ReadOnlyError,
     "OOM": OutOfMemoryError,
     "MOVED": MovedError,

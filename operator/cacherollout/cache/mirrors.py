@@ -35,7 +35,7 @@ from cacherollout.cache.keys import Family, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.reconciling import LOAD, Outcome, in_step
 from cacherollout.cache.repairs import Repair
-from cacherollout.cache.servers import Channel, Primary, Server, Standalone
+from cacherollout.cache.servers import Channel, Primary, Server, Single
 
 _BATCH: Final = 50
 _HEARTBEAT_SECONDS: Final = 1.0
@@ -86,7 +86,7 @@ class Mirror:
 
     def __init__(
         self,
-        server: Standalone,
+        server: Single,
         families: Sequence[Family],
         *,
         stable: str,
@@ -97,7 +97,7 @@ class Mirror:
     ) -> None:
         if stable == target:
             raise TemplateError(f"target: must differ from stable, both are {stable!r}")
-        self._endpoint = server.endpoint
+        self._primary = server
         self._scope = Scope(tuple(families), (stable, target))
         self._versions = (stable, target)
         self._limits = limits or Limits()
@@ -180,7 +180,7 @@ class Mirror:
     async def _live(self) -> None:
         """One connection's life: track, then apply, repair and watch until something fails."""
         timeout_seconds = self._limits.timeout_seconds
-        connection = await Connection.connect(self._endpoint, timeout_seconds=timeout_seconds)
+        connection = await self._primary.connect(timeout_seconds=timeout_seconds)
         self._changes = changes = Changes(self._scope)
         connection.on_push = partial(self._note, connection, changes)
         tasks: list[asyncio.Task[None]] = []

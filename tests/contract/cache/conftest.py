@@ -35,10 +35,14 @@ class RedisProcess:
     def start(self, *more: str) -> None:
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--dir", str(self.directory), "--save", "", "--enable-debug-command", "yes"]
+        self._run(*command, *self.arguments, *more)
+
+    def start_sentinel(self, configuration: Path) -> None:
+        self._run("redis-server", str(configuration), "--sentinel")
+
+    def _run(self, *command: str) -> None:
         self.process = subprocess.Popen(
-            [*command, *self.arguments, *more],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
     def kill(self) -> None:

@@ -342,6 +342,23 @@ async def test_memory_that_runs_out_on_the_way_stops_the_copy_within_pages(
     assert len(sources) == KEYS
 
 
+async def test_an_evicting_server_that_fills_up_on_the_way_stops_the_copy_too(
+    own_redis: RedisProcess, client: Connection, users: Family
+) -> None:
+    """Such a server never refuses: it would make room by taking the serving version's keys."""
+    await fill(client, size=1000)
+    copy = Copy(own_redis.server, [users], source="v1", target="v2", limits=SLOW)
+    async with running(_swallow(copy)) as task:
+        await until_half_done(copy, 0.2)
+        await client.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        await client.call("CONFIG", "SET", "maxmemory", await used_bytes(own_redis) * 100 // 79)
+        failure = await task
+    assert isinstance(failure, HeadroomError)
+    assert await client.call("DBSIZE") < 1.8 * KEYS
+    sources = [k for k in await dump(client) if k.startswith(b"user:v1:")]
+    assert len(sources) == KEYS
+
+
 async def _swallow(copy: Copy) -> Exception | None:
     try:
         await copy.run()

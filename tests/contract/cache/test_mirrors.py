@@ -434,6 +434,21 @@ async def test_a_restarted_server_is_mirrored_again(own_redis: RedisProcess, use
         await client.wait_closed()
 
 
+async def test_a_flushed_script_is_loaded_again(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    async with mirroring(shared_redis.server, [users]) as mirror:
+        await client.call("SET", "user:v2:1", "old", *TTL)
+        await settle(mirror, client)
+        await client.pipeline([("SCRIPT", "FLUSH"), ("SET", "user:v2:1", "new", *TTL)])
+        await until(lambda: mirror.state.gaps)
+        await mirror.coherent()
+        assert await client.call("MGET", "user:v2:1", "user:v3:1") in (
+            [b"new", b"new"],
+            [None, None],
+        )
+
+
 async def test_a_full_server_makes_the_mirror_remove_instead_of_copy(
     own_redis: RedisProcess, users: Family
 ) -> None:

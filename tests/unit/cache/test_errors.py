@@ -27,6 +27,8 @@ from cacherollout.cache.errors import (
         ("MASTERDOWN Link with MASTER is down", NotReadyError, True),
         ("CLUSTERDOWN The cluster is down", NotReadyError, True),
         ("MISCONF Redis is configured to save RDB snapshots", NotReadyError, True),
+        ("NOREPLICAS Not enough good replicas to write.", NotReadyError, True),
+        ("NOSCRIPT No matching script.", NotReadyError, True),
         ("READONLY You can't write against a read only replica.", ReadOnlyError, True),
         ("OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError, False),
         ("MOVED 3999 127.0.0.1:6381", MovedError, False),
