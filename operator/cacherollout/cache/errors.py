@@ -43,6 +43,10 @@ class WrongTypeError(CommandError):
     """A key holds another type than the command expects; returned in place of its reply."""
 
 
+class ScriptLostError(CommandError):
+    """The server forgot a script (SCRIPT FLUSH); it is loaded again with the next connection."""
+
+
 class RefusedError(ServerError):
     """Authentication failed or the ACL user lacks a right; permanent until credentials change."""
 
@@ -77,7 +81,7 @@ _BY_CODE: Final[dict[str, type[ServerError]]] = {
     "TRYAGAIN": NotReadyError,
     "MISCONF": NotReadyError,
     "NOREPLICAS": NotReadyError,
-    "NOSCRIPT": NotReadyError,  # somebody flushed it; it is loaded with every connection
+    "NOSCRIPT": ScriptLostError,
     "READONLY": ReadOnlyError,
     "OOM": OutOfMemoryError,
     "MOVED": MovedError,

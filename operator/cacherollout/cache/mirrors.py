@@ -30,7 +30,13 @@ from typing import Any, Final
 from cacherollout.cache.changes import Changes
 from cacherollout.cache.channels import MirrorChannel, OneConnection
 from cacherollout.cache.connections import Command, Connection, Reply
-from cacherollout.cache.errors import TRANSIENT, NotReadyError, TemplateError, UnreachableError
+from cacherollout.cache.errors import (
+    TRANSIENT,
+    NotReadyError,
+    ScriptLostError,
+    TemplateError,
+    UnreachableError,
+)
 from cacherollout.cache.keys import Family, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.reconciling import LOAD, Outcome, in_step
@@ -171,7 +177,7 @@ class Mirror:
             gaps = self._gaps
             try:
                 await self._live()
-            except TRANSIENT:
+            except (*TRANSIENT, ScriptLostError):
                 if self._gaps != gaps:  # it had worked
                     retry_seconds = _FIRST_RETRY_SECONDS
                 await asyncio.sleep(retry_seconds)

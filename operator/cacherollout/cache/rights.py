@@ -30,6 +30,8 @@ def _of_key(key: bytes) -> tuple[Command, ...]:
         (b"STRLEN", key),
         (b"PTTL", key),
         (b"PEXPIRE", key, 1),
+        (b"DUMP", key),
+        (b"TYPE", key),
         (b"MEMORY", b"USAGE", key),
         (b"OBJECT", b"IDLETIME", key),
         (b"COPY", key, key + b"-copy"),

@@ -11,6 +11,7 @@ from cacherollout.cache.errors import (
     OutOfMemoryError,
     ReadOnlyError,
     RefusedError,
+    ScriptLostError,
     WrongTypeError,
     from_reply,
 )
@@ -28,7 +29,7 @@ from cacherollout.cache.errors import (
         ("CLUSTERDOWN The cluster is down", NotReadyError, True),
         ("MISCONF Redis is configured to save RDB snapshots", NotReadyError, True),
         ("NOREPLICAS Not enough good replicas to write.", NotReadyError, True),
-        ("NOSCRIPT No matching script.", NotReadyError, True),
+        ("NOSCRIPT No matching script.", ScriptLostError, False),
         ("READONLY You can't write against a read only replica.", ReadOnlyError, True),
         ("OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError, False),
         ("MOVED 3999 127.0.0.1:6381", MovedError, False),
