@@ -340,8 +340,6 @@ class World(Cluster):
             if target.template.stated is not None:
                 raise ImpossibleError("the operator overwrites the version that the user states")
             target.entry = action.entry
-        elif target.is_owned and target.template.stated is None:
-            target.entry = None
         target.is_paused, target.is_owned = action.is_paused, True
         if before != (target.is_paused, target.entry):
             self.touch()

@@ -19,7 +19,7 @@ LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and simulated error rates: docs/ex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from math import inf, log, sqrt
+from math import log, sqrt
 from typing import Final
 
 from cacherollout.api.ledger import Attempt, Counters, Evidence
@@ -31,6 +31,8 @@ EVIDENCE: Final = log(4 * 240 / 1e-3)
 CAP: Final = EVIDENCE / 3
 PASS: Final = log(1000)
 TOLERANCE: Final = 1.25
+BROKEN: Final = 0.9
+"""Share of bad ones that the canary would have to exceed, above which it is not compared."""
 WINDOW: Final = 5
 SLOW_TARGET: Final = 0.05
 """A 95th percentile within the limit means: at most this share is slower than it."""
@@ -93,9 +95,10 @@ class RatioGate:
             return known
         bad = min(bad, seen)
         guard = max(_lower(sum(window_bad), sum(window_seen)), _lower(base_bad, base_seen))
-        floor = max(self.target, min(TOLERANCE * guard, 0.9))
+        floor = max(self.target, TOLERANCE * guard)
         step = sqrt(_odds(self.alert) / _odds(self.target))
-        specific = _ratio(bad, seen, floor, step)
+        # Where nearly everything fails on the stable side, nothing can be worse than it.
+        specific = _ratio(bad, seen, floor, step) if floor < BROKEN else 0.0
         plain = _ratio(bad, seen, self.target, step)
         return replace(
             known,
@@ -209,8 +212,6 @@ def _ratio(bad: float, seen: float, floor: float, step: float) -> float:
     """Log-likelihood ratio of the test share against `floor`."""
     odds = _odds(floor) * step
     test = odds / (1 + odds)
-    if test >= 1:
-        return -inf
     return bad * log(test / floor) + (seen - bad) * log((1 - test) / (1 - floor))
 
 
