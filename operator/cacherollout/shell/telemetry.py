@@ -6,7 +6,14 @@ import sys
 import time
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from cacherollout.api.ledger import Attempt, Ledger
 from cacherollout.api.names import Key
@@ -90,6 +97,7 @@ class Metrics:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self._passes = Counter(
             "cacherollout_reconcile", "Passes by how they ended.", ["result"], registry=registry
         )
