@@ -7,8 +7,7 @@ server has by then delivered every push for what happened before the write. A pu
 makes the change *suspect*. Pure; knows no server and no clock.
 """
 
-import itertools
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -62,7 +61,7 @@ class Changes:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
-        self._pending: dict[tuple[str, bytes], Change] = {}
+        self._pending: OrderedDict[tuple[str, bytes], Change] = OrderedDict()
         self._open: Counter[bytes] = Counter()
         self.has_overflowed = False
 
@@ -93,8 +92,8 @@ class Changes:
 
     def take(self, count: int) -> list[Change]:
         """Remove and return up to `count` changes, oldest first."""
-        names = list(itertools.islice(self._pending, count))
-        return [self._pending.pop(name) for name in names]
+        pending = self._pending
+        return [pending.popitem(last=False)[1] for _ in range(min(count, len(pending)))]
 
     def open(self, keys: Iterable[bytes]) -> None:
         """Say that `keys` are about to be written by us; do so before sending the commands."""

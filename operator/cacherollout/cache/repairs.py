@@ -7,7 +7,8 @@ is always safe. Which side may be stale follows from who serves:
   compatible family every key of the other version is overwritten with its counterpart, or removed
   where there is none. Keys of the serving version are never touched.
 - **Both serve.** Either may have missed the other's invalidations. Compatible pairs with equal
-  values stay, everything else in the scope is removed on both sides: about gap ÷ TTL of the keys.
+  values stay, everything else in the scope is removed on both sides: about gap ÷ TTL of the keys,
+  and those that `Copy` has not brought over; so copy before the second version serves.
 - **Values that cannot be converted** cannot be compared. A key stays only if its counterpart is
   there and surely older than the gap: its remaining TTL is below the shortest full TTL minus the
   age of the gap. Without a declared TTL, or with a gap of unknown age, nothing is sure. Where both

@@ -145,8 +145,8 @@ class _Work:
 class Sweep(ABC, Generic[TallyT, ReportT]):
     """An operation that walks over keys. Subclasses say what to do with a page, and count.
 
-    `run` may be cancelled at any await and run again from the start by a new object; nothing it
-    does is harmful twice. Counts live in `tally`, so that beginning again can put them back.
+    `run` may be cancelled at any await and called again, which begins at the start; nothing it does
+    is harmful twice. Counts live in `tally`, so that beginning again can put them back.
     """
 
     def __init__(self, server: Server, scope: Scope, limits: Limits, tally: TallyT) -> None:
@@ -154,6 +154,7 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
         self._scope = scope
         self._limits = limits
         self._tally = tally
+        self._blank = copy.deepcopy(tally)
         self._meter = Meter()
         self._began_at: float | None = None
         self._ended_at: float | None = None
@@ -178,6 +179,8 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
         loop = asyncio.get_running_loop()
         self._began_at = loop.time()
         self._ended_at = None
+        self._tally = copy.deepcopy(self._blank)
+        self._meter = Meter()
         await self._prepare()
         for primary in await self._server.primaries():
             await self._walk(primary)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -85,6 +86,16 @@ async def test_copy_never_overwrites_and_again_copies_only_what_is_missing(
     assert again.families[0].copied == 0
     assert again.families[0].kept == 300 + len(ODD_IDS)
     assert await dump(client) == once
+
+
+async def test_an_operation_that_is_run_twice_counts_afresh(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    await fill(client, "v1")
+    survey = Survey(shared_redis.server, [users], ["v1"], FAST)
+    first, second = await survey.run(), await survey.run()
+    assert replace(first, memory=second.memory) == second
+    assert survey.progress.done == 300 + len(ODD_IDS)
 
 
 async def test_copy_takes_every_type_and_keeps_keys_without_ttl_without(
