@@ -34,10 +34,11 @@ def main() -> int:
     """Parse the arguments and run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--plain", action="store_true", help="a plain rolling update instead")
+    parser.add_argument("--cluster", default="crnode", help="name of the cluster to run on")
     arguments = parser.parse_args()
     narrator = Narrator()
     try:
-        return asyncio.run(_demo(find_programs(), narrator, is_plain=arguments.plain))
+        return asyncio.run(_demo(find_programs(arguments.cluster), narrator, is_plain=arguments.plain))
     except DemoError as error:
         narrator.say(str(error), "red")
         return 1
@@ -94,7 +95,7 @@ async def _wait_for_load(sampler: Sampler, narrator: Narrator) -> None:
             users = await sampler.users(_now() - 10)
             rates = [s.hit_rate for s in sampler.samples.taken if s.hit_rate is not None]
             live.update(narrator.line({}, users))
-            if users.get("phase") == "steady" and len(rates) >= 12:
+            if users.get("phase") == "running" and len(rates) >= 12:
                 early, late = sum(rates[-12:-6]) / 6, sum(rates[-6:]) / 6
                 if abs(late - early) < 0.01:
                     narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")

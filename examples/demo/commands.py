@@ -56,10 +56,10 @@ class Programs:
         return done.stdout
 
 
-def find_programs() -> Programs:
+def find_programs(cluster: str) -> Programs:
     """The cluster that `make cluster-up` made, and the helm that `cluster tools` built."""
     done = subprocess.run(
-        ["python3", "-m", "cluster", "kubeconfig"],
+        ["python3", "-m", "cluster", "kubeconfig", "--name", cluster],
         cwd=ROOT,
         capture_output=True,
         text=True,

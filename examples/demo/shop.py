@@ -39,6 +39,8 @@ def install_operator(programs: Programs) -> None:
         "--set", f"watchNamespaces={{{NAMESPACE}}}",
         "--set", "image.tag=dev",
         "--set", "backendSecrets={redis-operator}",
+        # The definitions outlive their release on purpose; an earlier one may have left them.
+        "--take-ownership", "--force-conflicts",
         "--wait", "--timeout", "120s",
     )  # fmt: skip
 
