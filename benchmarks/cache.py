@@ -7,7 +7,7 @@ is the rate at which its main thread would do nothing else: its CPU time ÷ the 
 with what a foreground client at a steady rate, in a process of its own, measured meanwhile and
 before. Figures of a busy machine are worth little: the load average is printed with them.
 
-    python benchmarks/cache.py [--keys 300000] [--rounds 3]
+    python -m benchmarks.cache [--keys 300000] [--rounds 3]
 """
 
 import argparse
@@ -189,7 +189,7 @@ async def foreground(
 ) -> dict[int, float]:
     """Percentiles (µs) of GETs at a steady rate, timed from when each was due."""
     process = await asyncio.create_subprocess_exec(
-        *[sys.executable, __file__, "--foreground", str(server.endpoint.port)],
+        *[sys.executable, "-P", __file__, "--foreground", str(server.endpoint.port)],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
