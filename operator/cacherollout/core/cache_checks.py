@@ -17,9 +17,9 @@ from cacherollout.core.readiness import (
     unseen,
 )
 
-LONGER: Final = 1.25
+LONGER: Final = 1.6
 SHORTER: Final = 0.5
-"""A longest TTL outside these multiples of the declared one is more than scatter."""
+"""A longest TTL outside these multiples of the declared one is more than scatter (±50 % is usual)."""
 MIN_KEYS: Final = 50
 """Keys whose longest remaining TTL comes near the full one."""
 NEARLY: Final = 0.8

@@ -117,6 +117,20 @@ CASES: list[tuple[str, str, Seen, Outcome, str]] = [
         UNSEEN,
         "no keys",
     ),
+    (
+        "keys that are scattered by half",
+        "ttl",
+        seen(cache=with_user(longest_ttl_seconds=450.0)),
+        OK,
+        "within the declared times",
+    ),
+    (
+        "a family without keys has no times",
+        "ttl",
+        seen(cache=with_user(keys=0, longest_ttl_seconds=None)),
+        OK,
+        "all 500 keys",
+    ),
     ("room for a copy", "memory", seen(), OK, "3.0 MiB more are needed and 70.0 MiB are left"),
     (
         "a shared version needs no room",

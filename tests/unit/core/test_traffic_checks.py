@@ -88,6 +88,20 @@ CASES: list[tuple[str, str, Seen, Outcome, str]] = [
         WARNING,
         "raise canary.replicas",
     ),
+    (
+        "next to no traffic",
+        "httpErrorRate",
+        seen(measurements=measured(requests=0.001)),
+        FAILED,
+        "more than a week",
+    ),
+    (
+        "a soak of seconds",
+        "httpErrorRate",
+        seen(spec=a_spec(soak="20s"), measurements=measured(requests=30_000)),
+        OK,
+        "about 20 s (soak 20 s)",
+    ),
     ("no pods to compare", "httpErrorRate", with_target(replicas=0), UNSEEN, "unknown"),
 ]
 
