@@ -7,10 +7,13 @@ the system's services nor their data.
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import asyncpg
 
 DEADLINE_SECONDS = 20.0
 
@@ -74,7 +77,19 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        return f"postgresql+asyncpg://blingauto@127.0.0.1:{self._port}/postgres"
+        return self._url("postgres")
+
+    async def create_database(self, name: str) -> str:
+        """A new, empty one; its URL."""
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=self._port, user="blingauto", database="postgres"
+        )
+        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.close()
+        return self._url(name)
+
+    def _url(self, database: str) -> str:
+        return f"postgresql+asyncpg://blingauto@127.0.0.1:{self._port}/{database}"
 
     async def start(self) -> None:
         data = self._folder / "postgres"
@@ -105,7 +120,8 @@ class PostgresServer:
 
     async def stop(self) -> None:
         if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
+            # Fast shutdown: SIGTERM would wait for connections that a failed test left open.
+            self._process.send_signal(signal.SIGINT)
             await self._process.wait()
         shutil.rmtree(self._data, ignore_errors=True)
 

@@ -28,28 +28,31 @@ THINGS = Family("thing", "thing:{version}:{id}", JsonCodec(Thing))
 
 
 class FakeRedis:
-    """Keys in memory; `is_away` makes every command fail."""
+    """Keys in memory; `is_away` makes every command fail, `hangs` makes it never end."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.is_away = False
+        self.hangs = False
         self.deletes: list[tuple[str, ...]] = []
 
     async def get(self, name: str, /) -> bytes | None:
-        self._check()
+        await self._check()
         return self.values.get(name)
 
     async def set(self, name: str, value: bytes, /, *, px: int) -> None:
-        self._check()
+        await self._check()
         self.values[name] = value
 
     async def delete(self, /, *names: str) -> None:
-        self._check()
+        await self._check()
         self.deletes.append(names)
         for name in names:
             self.values.pop(name, None)
 
-    def _check(self) -> None:
+    async def _check(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.is_away:
             raise RedisConnectionError("away")
 
@@ -57,13 +60,16 @@ class FakeRedis:
 class World:
     """A cache over a fake Redis, and a clock that only the test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float = 1.0) -> None:
         self.now = 0.0
         self.redis = FakeRedis()
         self.registry = CollectorRegistry()
         instruments = CacheInstruments(self.registry, "v1", ("thing",))
         self.store = RedisStore(
-            self.redis, instruments=instruments, timeout_seconds=1, clock=lambda: self.now
+            self.redis,
+            instruments=instruments,
+            timeout_seconds=timeout_seconds,
+            clock=lambda: self.now,
         )
         self.invalidations = Invalidations(
             self.store,
@@ -211,6 +217,16 @@ def test_the_breaker_opens_tries_and_closes() -> None:
     breaker.succeeded()
     assert not breaker.is_open
     assert breaker.may_pass()
+
+
+async def test_every_operation_ends_within_its_deadline() -> None:
+    world = World(timeout_seconds=0.05)
+    world.redis.hangs = True
+    thing = Thing(id=1, size=1)
+    async with asyncio.timeout(5):
+        assert await world.cache.get(THINGS, 1, loading(thing)) == thing
+        await world.cache.invalidate([THINGS], 1)
+    assert world.count("cache_errors_total", family="thing", kind="timeout") == 2
 
 
 async def test_an_open_breaker_sends_nothing_and_counts_no_operation() -> None:

@@ -5,8 +5,12 @@ import json
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 
+from blingauto.database import Database
+from blingauto.seed import SeedSize, seed_database
 from conftest import Api, StartApi, eventually
+from servers import PostgresServer
 
 STARTS_AT = "2030-01-01T09:00:00+00:00"
 
@@ -158,6 +162,15 @@ async def test_a_corrupt_value_is_removed_counted_and_answered_from_the_origin(
     assert "user:v1:19" in caplog.text
 
 
+async def test_a_corrupt_value_goes_even_if_nothing_replaces_it(
+    start_api: StartApi, redis: Redis
+) -> None:
+    api = await start_api()
+    await redis.set("user:v1:999999", b"{}", px=60_000)
+    assert (await api.get("/api/users/999999"))[0] == 404
+    assert await redis.exists("user:v1:999999") == 0
+
+
 async def test_a_key_of_another_type_is_corrupt_too(start_api: StartApi, redis: Redis) -> None:
     api = await start_api()
     await redis.rpush("user:v1:21", "x")
@@ -180,11 +193,20 @@ async def test_answers_say_who_gave_them(start_api: StartApi) -> None:
     assert await api.metric("http_requests_total", route="/readyz") == 0
 
 
-async def test_many_replicas_starting_together_seed_once(start_api: StartApi) -> None:
-    apis = await asyncio.gather(*(start_api() for _ in range(3)))
-    for api in apis:
-        assert (await api.get("/api/users/400"))[0] == 200
-        assert (await api.get("/api/users/401"))[0] == 404
+async def test_many_replicas_starting_together_seed_once(postgres: PostgresServer) -> None:
+    url = await postgres.create_database("together")
+    databases = [
+        Database(url, pool_size=1, pool_timeout_seconds=20, statement_timeout_seconds=20)
+        for _ in range(3)
+    ]
+    size = SeedSize(users=100, services=10, bookings=500)
+    assert sorted(await asyncio.gather(*(seed_database(one, size) for one in databases))) == [
+        *(False, False, True),
+    ]
+    async with databases[0].read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM bookings")) == 500
+    for one in databases:
+        await one.close()
 
 
 async def test_a_warm_up_fills_before_ready(start_api: StartApi, redis: Redis) -> None:
