@@ -41,6 +41,10 @@ unit scenario: tools ## Run one ring without a cluster
 example contract e2e: tools cluster-up ## Run one ring on the real cluster
 	@$(RUN) python tests/rings.py $@
 
+.PHONY: bench
+bench: tools cluster-up ## Measure the operator on the real cluster and print each figure beside its goal
+	@PYTHONPATH=. $(RUN) python benchmarks/rollouts.py
+
 ##@ Generated
 .PHONY: crds manifests docs verify helm-lint
 crds: tools ## Write the definitions from the models, also into the chart

@@ -59,7 +59,13 @@ RINGS = (
         (sys.executable, *PYTEST, "tests/contract"),
         3,
     ),
-    Ring("e2e", "the product on the real cluster", (sys.executable, *PYTEST, "tests/e2e"), 12),
+    Ring(
+        "e2e",
+        "the product on the real cluster",
+        # One lane a worker; a group of tests that build on one another stays in one lane.
+        (sys.executable, *PYTEST, "--numprocesses=3", "--dist=loadgroup", "tests/e2e"),
+        12,
+    ),
 )
 
 

@@ -53,6 +53,12 @@ class Cluster:
         assert answer.status == 200, f"GET {path}: {answer.status} {answer.data[:300]!r}"
         return json.loads(answer.data)
 
+    def read_text(self, path: str) -> str:
+        """The same for what is not JSON."""
+        answer = self._pool.request("GET", self._base + path, headers=self._headers)
+        assert answer.status == 200, f"GET {path}: {answer.status} {answer.data[:300]!r}"
+        return str(answer.data.decode())
+
     def patch_json(self, path: str, patch: Object) -> None:
         """A merge patch that no client-side tool would let through."""
         headers = {**self._headers, "Content-Type": "application/merge-patch+json"}

@@ -56,16 +56,16 @@ _ROLLOUT: Object = {
         },
         "canary": {"replicas": 1, "maxReplicas": 1},
         "metrics": {"interval": "1s"},
-        # Wide, so that 35 requests a second give a verdict within seconds and a busy machine is
-        # not mistaken for a bad release.
+        # Wide, so that 35 requests a second give a verdict within seconds and a busy machine,
+        # where Redis' answers come too late now and then, is not mistaken for a bad release.
         "gates": {
-            "cacheErrorRate": {"target": "1%", "alert": "10%"},
-            "httpErrorRate": {"target": "1%", "alert": "10%"},
+            "cacheErrorRate": {"target": "5%", "alert": "30%"},
+            "httpErrorRate": {"target": "5%", "alert": "30%"},
             "cacheLatency": {"p95": "250ms", "alert": "1s"},
         },
         "originLoad": {"budget": 5},
         "soak": "5s",
-        "deadline": "60s",
+        "deadline": "120s",
         "rollbackWindow": "10s",
     },
 }
@@ -191,6 +191,10 @@ class Lane:
         assert found is not None
         return found
 
+    def has_canary_pod(self) -> bool:
+        """Whether a canary pod was created."""
+        return any(CANARY in pod["metadata"]["labels"] for pod in self.pods())
+
     def pods(self) -> list[Object]:
         """Every pod of the API, canary included, that is not about to go."""
         path = f"/api/v1/namespaces/{self.namespace}/pods"
@@ -266,8 +270,7 @@ class Lane:
 
     def has_canary(self) -> bool:
         """Whether the canary Deployment or one of its pods is there."""
-        pods = any(CANARY in pod["metadata"]["labels"] for pod in self.pods())
-        return pods or self.deployment(f"{API}-canary") is not None
+        return self.has_canary_pod() or self.deployment(f"{API}-canary") is not None
 
     def expect_never_fewer(self, than: int = REPLICAS) -> None:
         """The operator took no serving pod away without a replacement."""

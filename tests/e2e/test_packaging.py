@@ -26,7 +26,12 @@ ADOPT = ("--take-ownership", "--force-conflicts")
 DEFINITIONS = ("cachebackends.cacherollout.io", "cacherollouts.cacherollout.io")
 DEADLINE_SECONDS = 60.0
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+# They build on one another, so one worker takes them all.
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("packaging"),
+]
 
 
 @dataclass(frozen=True, slots=True)
