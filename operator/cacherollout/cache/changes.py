@@ -39,11 +39,11 @@ class Change:
     noted_at: float
 
     def pair(self, versions: tuple[str, str]) -> Pair:
-        """The id's keys under the two `versions`, and how to reconcile them."""
+        """The id's keys under the two `versions`, stable first, and how to reconcile them."""
         changed, other = versions if versions[0] in self.versions else versions[::-1]
         is_both = len(self.versions) == 2
         if self.family.is_compatible:
-            rule = Rule.BOTH if is_both else Rule.ONE
+            rule = Rule.BOTH if is_both else Rule.ONE if changed == versions[0] else Rule.BACK
         elif self.family.writes is Writes.WRITE_THROUGH:
             rule = Rule.UPDATE_BOTH if is_both else Rule.UPDATE
         else:

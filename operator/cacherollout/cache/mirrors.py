@@ -1,5 +1,8 @@
 """Mirror: while two versions are in use, keep the cached copies of one from outliving the other's.
 
+Values flow from the stable version to the target only: what a version on trial stores, broken perhaps,
+never reaches the version that serves. Removals flow both ways.
+
 The server pushes every change under both versions' keys (CLIENT TRACKING in broadcasting mode; no
 server setting is needed), and the mirror applies it to the counterpart within a round trip or two.
 It promises: once the application's deletion of a cached value has been pushed, the counterpart does

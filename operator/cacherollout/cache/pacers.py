@@ -2,7 +2,7 @@
 
 Other clients wait for at most one page, so page size bounds what they feel, and the share of time
 spent on pages (duty cycle) bounds what the server gives. Both follow the server's own reply time:
-two pages in a row that take over twice what they should halve the next, each good one adds a key.
+three pages in a row that take over twice what they should halve the next, a good one adds a key.
 Where few of the keys looked at are wanted, a page looks at more, for the same cost. arithmetic; the caller sleeps.
 """
 
@@ -14,6 +14,8 @@ _CREDIT_SECONDS: Final = 0.002
 """How much lateness is made up for: timers wake late, and the average rate must still hold."""
 _SCAN_WEIGHT: Final = 0.25
 """Looking at a key costs a server about a quarter of copying or removing it (0.7 of 2.8 µs)."""
+_CHANCE_PAGES: Final = 3
+"""One slow page, or two, may be anybody's hiccup."""
 _LEARNING: Final = 0.1
 """How much the last page says about the next one's share of wanted keys."""
 _FORGETTING: Final = 1.002
@@ -29,7 +31,7 @@ class Pacer:
         self._idle_seconds = idle_seconds
         self._best_seconds = float("inf")
         self._due_at = float("inf")
-        self._was_slow = False
+        self._slow_pages = 0
         self.page_keys = limits.page_keys
         """How many wanted keys the next page may hold."""
         self._density = 1.0
@@ -64,8 +66,9 @@ class Pacer:
         seconds = busy_seconds / work
         self._best_seconds = min(self._best_seconds * _FORGETTING, seconds)
         is_slow = seconds > 2 * self._best_seconds + self._idle_seconds / work
-        if is_slow and self._was_slow:  # once may be chance
+        self._slow_pages = self._slow_pages + 1 if is_slow else 0
+        if self._slow_pages >= _CHANCE_PAGES:
+            self._slow_pages = 0
             self.page_keys = max(limits.min_page_keys, self.page_keys // 2)
         elif not is_slow:
             self.page_keys = min(limits.page_keys, self.page_keys + 1)
-        self._was_slow = is_slow

@@ -43,7 +43,9 @@ class Rule(StrEnum):
     """How to reconcile a pair."""
 
     ONE = "One"
-    """One side changed, and values may be copied."""
+    """The stable side changed, and values may be copied to the target."""
+    BACK = "Back"
+    """The target side changed: its values never reach the stable version, its removals do."""
     BOTH = "Both"
     """Both sides changed, in an order nobody knows, and values may be copied."""
     FILL = "Fill"
@@ -84,6 +86,8 @@ class Pair:
         match self.rule:
             case Rule.ONE:
                 return _suspect(self) if self.is_suspect else _one(self)
+            case Rule.BACK:
+                return _back(self)
             case Rule.BOTH:
                 return _both(self)
             case Rule.FILL | Rule.FILL_BOTH:
@@ -144,6 +148,20 @@ def _one(pair: Pair) -> PairSteps:
     if is_same and is_copy:  # nothing to do; and so two mirrors do not echo for ever
         return 0
     return (yield from _overwrite(pair))
+
+
+def _back(pair: Pair) -> PairSteps:
+    """Equal values are both right; otherwise the stable copy may be outdated, and goes.
+
+    A new version that stores broken values costs the stable one warmth, never correctness. Where
+    our own copy may have undone an application's change of the target, nobody knows: both go.
+    """
+    is_same, is_copy = yield from _compare(pair)
+    if is_same and not (is_copy and pair.is_suspect):
+        return 0
+    if pair.is_suspect:
+        return (yield from _remove(pair.changed, pair.other))
+    return (yield from _remove(pair.other))
 
 
 def _suspect(pair: Pair) -> PairSteps:

@@ -4,8 +4,9 @@ What happened during a gap left no trace, so nothing is assumed; what may be sta
 is always safe. Which side may be stale follows from who serves:
 
 - **One version serves.** It alone takes the application's invalidations, so it is right. Under a
-  compatible family every key of the other version is overwritten with its counterpart, or removed
-  where there is none. Keys of the serving version are never touched.
+  compatible family every key of the other version that differs from its counterpart goes; where
+  the stable version serves, it is overwritten instead. Keys of the serving version are never
+  touched, and values of the target never reach the stable version.
 - **Both serve.** Either may have missed the other's invalidations. Compatible pairs with equal
   values stay, everything else in the scope is removed on both sides: about gap ÷ TTL of the keys,
   and those that `Copy` has not brought over; so copy before the second version serves.
@@ -74,7 +75,8 @@ class Repair(Sweep[Counter[str], RepairReport]):
                 return Pair(Rule.BOTH, match.key, counterpart)
             if match.version in self._serving:
                 return None
-            return Pair(Rule.ONE, counterpart, match.key)
+            rule = Rule.ONE if other == self._stable else Rule.BACK
+            return Pair(rule, counterpart, match.key)
         if match.version != self._standby:
             return None
         return Pair(

@@ -10,6 +10,7 @@ cursors mean nothing any more and it begins again, which is safe because pages a
 import asyncio
 import copy
 import secrets
+import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ ReportT = TypeVar("ReportT")
 TallyT = TypeVar("TallyT")
 
 _START: Final = b"0"
-_PINGS: Final = 5
+_PINGS: Final = 9
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 2.0
 
@@ -247,12 +248,12 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
             self._meter = copy.deepcopy(position.meter)
             self._meter.keyspace += facts.keys
             self._arrive(facts)
-        idle_seconds = float("inf")
+        round_trips = []
         for _ in range(_PINGS):
             page = channel.submit([(b"PING",)])
             await channel.finish(page)
-            idle_seconds = min(idle_seconds, page.elapsed_seconds)
-        return idle_seconds
+            round_trips.append(page.elapsed_seconds)
+        return statistics.median(round_trips)
 
     async def _pages(
         self, channel: Channel, position: _Position[TallyT], idle_seconds: float

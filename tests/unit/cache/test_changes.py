@@ -34,10 +34,12 @@ def test_changes_of_one_id_become_one() -> None:
     assert change.pair(BOTH).rule is Rule.BOTH
 
 
-@pytest.mark.parametrize(("key", "other"), [(A, B), (B, A)])
-def test_the_changed_key_leads(key: bytes, other: bytes) -> None:
+@pytest.mark.parametrize(("key", "other", "rule"), [(A, B, Rule.ONE), (B, A, Rule.BACK)])
+def test_the_changed_key_leads_and_values_flow_from_stable_to_target(
+    key: bytes, other: bytes, rule: Rule
+) -> None:
     (change,) = noted(key).take(10)
-    assert change.pair(BOTH) == Pair(Rule.ONE, key, other)
+    assert change.pair(BOTH) == Pair(rule, key, other)
 
 
 def test_the_oldest_changes_are_taken_first() -> None:
@@ -181,6 +183,22 @@ RULES: dict[str, tuple[dict[str, tuple[str, int]], Pair, dict[str, tuple[str, in
         Pair(Rule.ONE, b"a", b"b", is_suspect=True),
         {},
         -1,
+    ),
+    "back: filled": ({"a": V}, Pair(Rule.BACK, b"a", b"b"), {"a": V}, 0),
+    "back: gone": ({"b": V}, Pair(Rule.BACK, b"a", b"b"), {}, -1),
+    "back: changed": ({"a": NEW, "b": OLD}, Pair(Rule.BACK, b"a", b"b"), {"a": NEW}, -1),
+    "back: equal": (
+        {"a": ("v", 200), "b": V},
+        Pair(Rule.BACK, b"a", b"b"),
+        {"a": ("v", 200), "b": V},
+        0,
+    ),
+    "back: our copy": ({"a": V, "b": V}, Pair(Rule.BACK, b"a", b"b", is_suspect=True), {}, -2),
+    "back: suspect and changed": (
+        {"a": NEW, "b": OLD},
+        Pair(Rule.BACK, b"a", b"b", is_suspect=True),
+        {},
+        -2,
     ),
     "both: differ": ({"a": NEW, "b": OLD}, Pair(Rule.BOTH, b"a", b"b"), {}, -2),
     "both: equal": ({"a": V, "b": V}, Pair(Rule.BOTH, b"a", b"b"), {"a": V, "b": V}, 0),

@@ -56,7 +56,7 @@ def test_a_slow_server_gets_smaller_pages_and_a_recovered_one_full_ones() -> Non
     pacer = Pacer(Limits(keys_per_second=None), idle_seconds=IDLE)
     walk(pacer, pages=50, key_seconds=4e-6)
     assert pacer.page_keys == 50
-    walk(pacer, pages=5, key_seconds=40e-6)
+    walk(pacer, pages=12, key_seconds=40e-6)
     assert pacer.page_keys == 10
     walk(pacer, pages=50, key_seconds=4e-6)
     assert pacer.page_keys == 50
