@@ -41,9 +41,12 @@ unit scenario: tools ## Run one ring without a cluster
 example contract e2e: tools cluster-up ## Run one ring on the real cluster
 	@$(RUN) python tests/rings.py $@
 
-.PHONY: bench
+.PHONY: bench bench-cache
 bench: tools cluster-up ## Measure the operator on the real cluster and print each figure beside its goal
 	@PYTHONPATH=. $(RUN) python benchmarks/rollouts.py
+
+bench-cache: tools cluster-tools ## Measure the cache engine against redis-cli --pipe on the same server
+	@$(RUN) python benchmarks/cache.py
 
 ##@ Generated
 .PHONY: crds manifests docs verify helm-lint
