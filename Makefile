@@ -24,7 +24,7 @@ demo-plain: tools cluster-up ## Show the same release as a plain rolling update,
 
 demo-down: cluster-down ## Remove everything that the demo made
 
-test: tools lint verify cluster-up ## Run every ring of tests and print one summary
+test: tools servers lint verify cluster-up ## Run every ring of tests and print one summary
 	@$(RUN) python tests/rings.py
 
 lint: tools ## Check style, types and layers
@@ -35,17 +35,17 @@ format: tools ## Format the code
 
 ##@ Rings of tests
 .PHONY: unit scenario example contract e2e
-unit scenario: tools ## Run one ring without a cluster
+unit scenario: tools servers ## Run one ring without a cluster
 	@$(RUN) python tests/rings.py $@
 
-example contract e2e: tools cluster-up ## Run one ring on the real cluster
+example contract e2e: tools servers cluster-up ## Run one ring on the real cluster
 	@$(RUN) python tests/rings.py $@
 
 .PHONY: bench bench-cache
 bench: tools cluster-up ## Measure the operator on the real cluster and print each figure beside its goal
 	@PYTHONPATH=. $(RUN) python benchmarks/rollouts.py
 
-bench-cache: tools cluster-tools ## Measure the cache engine against redis-cli --pipe on the same server
+bench-cache: tools servers ## Measure the cache engine against redis-cli --pipe on the same server
 	@$(RUN) python benchmarks/cache.py
 
 ##@ Generated
@@ -83,7 +83,10 @@ cluster-status: ## Say whether the cluster is healthy
 	@python3 -m cluster status
 
 ##@ Tools
-.PHONY: tools
+.PHONY: tools servers
+servers: ## Install the Redis and PostgreSQL that tests start for themselves; no service is started
+	@command -v redis-server redis-cli >/dev/null && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive; apt-get -o DPkg::Lock::Timeout=300 -qq update; apt-get -o DPkg::Lock::Timeout=300 -qq -y install --no-install-recommends redis-server redis-tools postgresql >/dev/null; }
+
 tools: $(UV) ## Install uv and the project's Python environment under .tools and .venv
 
 $(UV):
