@@ -86,7 +86,7 @@ class Api:
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await condition():
                 await asyncio.sleep(0.02)
     except TimeoutError:

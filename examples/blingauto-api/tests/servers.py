@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncpg
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 
 
 def free_port() -> int:

@@ -221,7 +221,8 @@ async def test_arrivals_do_not_wait_for_answers() -> None:
     generator = Generator(settings, traffic(), clients, records, clock=monotonic, wall=time)
     started_at = monotonic()
     await generator.send_arrivals()
-    assert monotonic() - started_at < 2.0
+    # One after another, 60 answers of half a second would take 30 s.
+    assert monotonic() - started_at < 10
     outcomes = Counter(outcome for outcome, _ in records.totals.elements())
     assert sum(outcomes.values()) > 60
     assert outcomes["timeout"] >= 20
