@@ -208,7 +208,8 @@ class Cluster:
     def _scale(self, target: Deployment) -> None:
         if not target.sets:
             return
-        largest = max(target.sets, key=lambda each: each.desired)
+        # Of none that runs, the newest.
+        largest = max(reversed(target.sets), key=lambda each: each.desired)
         extra = target.replicas - sum(each.desired for each in target.sets)
         if extra == -1 and sum(each.desired > 0 for each in target.sets) > 1:
             return  # paused in the middle of a surge

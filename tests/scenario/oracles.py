@@ -14,17 +14,19 @@ WARM = 0.8
 """Below this a namespace would let more through to the origin than the budget allows."""
 
 _P = Phase
-ANYWHERE = frozenset({_P.ROLLING_BACK, _P.PENDING})
+ANYWHERE = frozenset({_P.ROLLING_BACK, _P.ROLLED_BACK, _P.PENDING})
+"""What may follow any phase; an undo that has nothing to do is over at once."""
 GRAPH: dict[str, frozenset[Phase]] = {
     "": frozenset({_P.PENDING, _P.IDLE, _P.ROLLING_BACK}),
-    _P.PENDING: ANYWHERE | {_P.IDLE, _P.WARMING, _P.SUCCEEDED, _P.ROLLED_BACK, _P.RETIRING},
+    _P.PENDING: ANYWHERE | {_P.IDLE, _P.WARMING, _P.SUCCEEDED, _P.RETIRING},
     _P.IDLE: ANYWHERE | {_P.WARMING, _P.PROMOTING, _P.RETIRING},
     _P.WARMING: ANYWHERE | {_P.ANALYZING},
     _P.ANALYZING: ANYWHERE | {_P.PROMOTING},
-    _P.PROMOTING: ANYWHERE | {_P.OBSERVING, _P.IDLE, _P.WARMING},
+    _P.PROMOTING: ANYWHERE
+    | {_P.OBSERVING, _P.IDLE, _P.WARMING, _P.SUCCEEDED, _P.RETIRING},
     _P.OBSERVING: ANYWHERE | {_P.RETIRING, _P.SUCCEEDED},
     _P.ROLLING_BACK: ANYWHERE
-    | {_P.ROLLED_BACK, _P.IDLE, _P.WARMING, _P.RETIRING, _P.PROMOTING, _P.SUCCEEDED},
+    | {_P.IDLE, _P.WARMING, _P.RETIRING, _P.PROMOTING, _P.SUCCEEDED},
     _P.RETIRING: ANYWHERE | {_P.SUCCEEDED, _P.WARMING, _P.IDLE, _P.PROMOTING},
     _P.SUCCEEDED: ANYWHERE | {_P.WARMING, _P.IDLE, _P.PROMOTING},
     _P.ROLLED_BACK: ANYWHERE | {_P.WARMING, _P.IDLE, _P.PROMOTING},
@@ -129,6 +131,9 @@ class Oracle:
 
     def admit(self, pod: "Pod") -> None:
         """I10: no traffic for a namespace that is not warm."""
-        warmth = self._world.cache.warmth(pod.version)
-        if not pod.is_admitted and warmth < WARM:
+        cache, stable = self._world.cache, self._world.ledger.stable
+        warmth = cache.warmth(pod.version)
+        # Nothing gets warmer than what it is filled from.
+        enough = min(WARM, 0.85 * cache.warmth(stable.version)) if stable else WARM
+        if not pod.is_admitted and warmth < enough:
             raise BrokenError(f"I10: {pod.name} is admitted to {pod.version} at {warmth:.2f}")

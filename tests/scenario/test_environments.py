@@ -315,6 +315,19 @@ def test_a_canary_that_somebody_deletes_is_made_anew() -> None:
     assert world.ledger.attempts == 1
 
 
+def test_a_canary_that_dies_with_the_cache_does_not_leave_the_promotion_without_eyes() -> None:
+    world = given_adopted()
+    world.apps["b"] = App(starts_in=20)
+    world.deploy("b")
+    world.until("Promoting")
+    world.cache.is_down = True
+    world.kill_pod(is_canary=True)
+    world.run(60)
+    world.cache.is_down = False
+    world.settle()
+    assert serves(world, "b", "v2")
+
+
 @pytest.mark.parametrize("phase", LATE)
 def test_lost_snapshots_are_made_up_for(phase: str) -> None:
     world = given_release_in(phase)

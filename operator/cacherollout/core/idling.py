@@ -219,8 +219,8 @@ def _restart(here: Pass) -> Decision:
     if here.ledger.is_restarting and target.is_complete:
         here = here.with_ledger(is_restarting=False)
         return here.decide(
-            Phase.IDLE,
-            Reason.UP_TO_DATE,
+            Phase.PROMOTING,
+            Reason.RESTARTING,
             "The restart is complete; the target is held again.",
             here.apply_target(entry, is_paused=True),
             requeue_seconds=SOON,

@@ -16,10 +16,10 @@ from cacherollout.core.gates import Verdict
 from cacherollout.core.idling import retire_works
 from cacherollout.core.judging import worst
 from cacherollout.core.passes import SOON, Pass
-from cacherollout.core.ramp import may_roll
-from cacherollout.core.trial import blocking, sickness
+from cacherollout.core.ramp import may_roll, most
+from cacherollout.core.trial import blocking, crew, sickness
 from cacherollout.core.versions import is_same, wanted_release
-from cacherollout.core.warmup import warm_works
+from cacherollout.core.warmup import is_warm, warm_works
 
 
 def promote(here: Pass) -> Decision:
@@ -110,10 +110,21 @@ def _roll(here: Pass, blocked: tuple[Reason, str] | None) -> Decision:
         f"{target.updated_ready} of {target.replicas} pods run {attempt.release.version}; the "
         f"rolling update {words}{why and f' ({why.rstrip(chr(46))})'}.",
         *actions,
+        *_canary(here),
         RunWorks((*_window_works(here), *retire_works(here))),
         requeue_seconds=min(here.pace_seconds, 2.0),
         is_stalled=holds.is_stuck(here),
     )
+
+
+def _canary(here: Pass) -> tuple[Action, ...]:
+    """The canary goes on until the release serves: without its pods there may be nothing to see."""
+    canary = here.observed.canary
+    if canary is not None and (not canary.is_ours or canary.attempt != here.attempt.number):
+        return ()
+    size = min(here.attempt.admitted, most(here.spec, here.target.replicas))
+    is_open = is_warm(_window_works(here), here.observed.cache)
+    return crew(here, size, size, is_open=is_open)
 
 
 def _promoted(here: Pass) -> Decision:

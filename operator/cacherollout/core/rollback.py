@@ -146,7 +146,7 @@ def _finish(here: Pass) -> Decision:
     return here.decide(
         Phase.ROLLING_BACK if retiring else Phase.ROLLED_BACK,
         Reason.ROLLED_BACK,
-        here.ledger.rejected_message or f"{version} is undone; {stable.version} serves.",
+        here.ledger.rejected_message or f"Release {attempt.release.revision} is undone; {stable.version} serves.",
         requeue_seconds=SOON,
     )
 

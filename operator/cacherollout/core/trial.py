@@ -354,11 +354,17 @@ def _upkeep(here: Pass, size: int, admitted: int, *, is_open: bool = True) -> tu
 
     `is_open` False admits no more pods than there are.
     """
-    attempt, target, canary = here.attempt, here.target, here.observed.canary
+    hold: tuple[Action, ...] = ()
+    if not here.target.is_paused:
+        hold = (here.apply_target(here.stable.entry, is_paused=True),)
+    return (*hold, *crew(here, size, admitted, is_open=is_open))
+
+
+def crew(here: Pass, size: int, admitted: int, *, is_open: bool) -> tuple[Action, ...]:
+    """Keep the canary at its size, and its gates as they must be."""
+    attempt, canary = here.attempt, here.observed.canary
     release = attempt.release
     actions: list[Action] = []
-    if not target.is_paused:
-        actions.append(here.apply_target(here.stable.entry, is_paused=True))
     if release.revision not in here.observed.snapshots:
         actions.append(KeepSnapshot(release.revision))
     if canary is None or canary.replicas != size:
