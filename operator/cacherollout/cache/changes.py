@@ -38,7 +38,7 @@ class Change:
     is_suspect: bool
     noted_at: float
 
-    def pair(self, versions: tuple[str, str]) -> Pair:
+    def pair(self, versions: tuple[str, str], *, may_grow: bool = True) -> Pair:
         """The id's keys under the two `versions`, stable first, and how to reconcile them."""
         changed, other = versions if versions[0] in self.versions else versions[::-1]
         is_both = len(self.versions) == 2
@@ -53,6 +53,7 @@ class Change:
             key_of(self.family, changed, self.id),
             key_of(self.family, other, self.id),
             is_suspect=self.is_suspect,
+            may_grow=may_grow,
         )
 
 

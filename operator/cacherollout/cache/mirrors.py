@@ -40,6 +40,7 @@ from cacherollout.cache.errors import (
     TemplateError,
     UnreachableError,
 )
+from cacherollout.cache.facts import read_facts
 from cacherollout.cache.keys import Family, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.reconciling import LOAD, Outcome, in_step
@@ -66,6 +67,8 @@ class MirrorState:
         removed: Keys removed because of the counterpart.
         repaired: Keys that repairs overwrote or removed.
         pending: Ids that changed and wait.
+        has_room: Whether the server is below the memory ceiling. Above it nothing new is copied,
+            so that the server need not evict the keys that serve; removals go on.
         lag_p50_seconds: Push to applied, median of the last 1,000; 0 before the first.
         lag_p99_seconds: The same, 99th percentile.
 
@@ -78,6 +81,7 @@ class MirrorState:
     removed: int
     repaired: int
     pending: int
+    has_room: bool
     lag_p50_seconds: float
     lag_p99_seconds: float
 
@@ -117,6 +121,7 @@ class Mirror:
         self._connection: Connection | None = None
         self._first_gap_seconds = gap_seconds
         self._alive_at = -math.inf
+        self._has_room = True
         self._gaps = self._mirrored = self._removed = self._repaired = 0
         self._lags: deque[float] = deque(maxlen=_LAGS)
         self.server: Server = _MirrorServer(self)
@@ -148,6 +153,7 @@ class Mirror:
             removed=self._removed,
             repaired=self._repaired,
             pending=len(self._changes),
+            has_room=self._has_room,
             lag_p50_seconds=lags[len(lags) // 2],
             lag_p99_seconds=lags[len(lags) * 99 // 100],
         )
@@ -243,7 +249,9 @@ class Mirror:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            steps = in_step([change.pair(self._versions) for change in batch])
+            steps = in_step(
+                [change.pair(self._versions, may_grow=self._has_room) for change in batch]
+            )
             outcomes = await _drive(steps, channel)
             now = loop.time()
             self._lags.extend(now - change.noted_at for change in batch)
@@ -254,9 +262,11 @@ class Mirror:
         loop = asyncio.get_running_loop()
         while True:
             sent_at = loop.time()
-            await connection.call("PING")
+            facts = await read_facts(connection)
             if self._coherent.is_set():
                 self._alive_at = sent_at
+            headroom = facts.memory.headroom_bytes(self._limits.memory_ceiling_percent)
+            self._has_room = headroom is None or headroom > 0
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
     async def _repair(self, connection: Connection, changes: Changes) -> None:

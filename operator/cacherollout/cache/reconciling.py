@@ -71,6 +71,7 @@ class Pair:
         changed: The key that changed; under the BOTH rules either of the two.
         other: Its counterpart.
         is_suspect: Whether the application may have changed `changed` before a write of ours.
+        may_grow: Whether a copy may be made where there is none yet; False when memory is short.
         old_ms: For the GAP rules: a remaining TTL below it proves a value older than the gap.
 
     """
@@ -79,13 +80,16 @@ class Pair:
     changed: bytes
     other: bytes
     is_suspect: bool = False
+    may_grow: bool = True
     old_ms: int = 0
 
     def steps(self) -> PairSteps:
         """Reconcile."""
         match self.rule:
             case Rule.ONE:
-                return _suspect(self) if self.is_suspect else _one(self)
+                if self.is_suspect:
+                    return _suspect(self)
+                return _one(self) if self.may_grow else _one_in_place(self)
             case Rule.BACK:
                 return _back(self)
             case Rule.BOTH:
@@ -144,10 +148,15 @@ def _one(pair: Pair) -> PairSteps:
         return 1
     if not is_there or isinstance(copied, OutOfMemoryError):
         return (yield from _remove(pair.other))
-    is_same, is_copy = yield from _compare(pair)
-    if is_same and is_copy:  # nothing to do; and so two mirrors do not echo for ever
+    return (yield from _update(pair))
+
+
+def _one_in_place(pair: Pair) -> PairSteps:
+    """The same, but an other that is not there stays away."""
+    is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
+    if not is_other_there:
         return 0
-    return (yield from _overwrite(pair))
+    return (yield from _update(pair) if is_there else _remove(pair.other))
 
 
 def _back(pair: Pair) -> PairSteps:
@@ -207,6 +216,13 @@ def _gap(pair: Pair) -> PairSteps:
     if pair.rule is Rule.GAP_BOTH and ttl != _ABSENT and not 0 <= other_ttl < pair.old_ms:
         doomed.append(pair.changed)
     return (yield from _remove(*doomed)) if doomed else 0
+
+
+def _update(pair: Pair) -> PairSteps:
+    is_same, is_copy = yield from _compare(pair)
+    if is_same and is_copy:  # nothing to do; and so two mirrors do not echo for ever
+        return 0
+    return (yield from _overwrite(pair))
 
 
 def _overwrite(pair: Pair) -> PairSteps:

@@ -105,10 +105,11 @@ class Application:
         await settle(self.mirror, self.client)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["compatible", "write-through", "fill"])
 @given(steps=STEPS)
 @settings(
-    max_examples=120,
+    max_examples=100,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -20,6 +20,7 @@ from cacherollout.cache import (
     TemplateError,
     Writes,
     key_of,
+    probe,
 )
 from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys, running, until
 from tests.contract.cache.proxies import Proxy
@@ -454,6 +455,29 @@ async def test_a_flushed_script_is_loaded_again(
             [b"new", b"new"],
             [None, None],
         )
+
+
+async def test_a_mirror_never_makes_a_server_evict(own_redis: RedisProcess, users: Family) -> None:
+    client = await own_redis.connect()
+    await client.call("SET", "user:v2:both", "old", *TTL)
+    await client.call("SET", "user:v2:gone", "old", *TTL)
+    async with mirroring(own_redis.server, [users], serving=("v2",)) as mirror:
+        await Copy(mirror.server, [users], source="v2", target="v3", limits=FAST).run()
+        used = (await probe(own_redis.server)).memory.used_bytes
+        await client.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        await client.call("CONFIG", "SET", "maxmemory", used * 100 // 92)
+        await until(lambda: not mirror.state.has_room)
+        await client.call("SET", "user:v2:new", "x", *TTL)
+        await client.call("SET", "user:v2:both", "new", *TTL)
+        await client.call("DEL", "user:v2:gone")
+        await until_gone(client, "user:v3:gone")
+        assert await client.call("EXISTS", "user:v3:new") == 0
+        assert await client.call("GET", "user:v3:both") == b"new"
+        await client.call("CONFIG", "SET", "maxmemory", 0)
+        await until(lambda: mirror.state.has_room)
+        await client.call("SET", "user:v2:new", "y", *TTL)
+        await until(lambda: client.call("EXISTS", "user:v3:new"))
+    await client.wait_closed()
 
 
 async def test_a_full_server_makes_the_mirror_remove_instead_of_copy(

@@ -165,6 +165,14 @@ RULES: dict[str, tuple[dict[str, tuple[str, int]], Pair, dict[str, tuple[str, in
         {"a": ("v", 200), "b": ("v", 200)},
         1,
     ),
+    "one in place: filled": ({"a": V}, Pair(Rule.ONE, b"a", b"b", may_grow=False), {"a": V}, 0),
+    "one in place: gone": ({"b": V}, Pair(Rule.ONE, b"a", b"b", may_grow=False), {}, -1),
+    "one in place: changed": (
+        {"a": NEW, "b": OLD},
+        Pair(Rule.ONE, b"a", b"b", may_grow=False),
+        {"a": NEW, "b": NEW},
+        1,
+    ),
     "suspect: our copy": ({"a": V, "b": V}, Pair(Rule.ONE, b"a", b"b", is_suspect=True), {}, -2),
     "suspect: set since": (
         {"a": NEW, "b": OLD},
