@@ -29,7 +29,6 @@ _UNSHARED: Final = frozenset(("Pending", "Idle", "Warming"))
 """Phases in which no user meets the release, though probes and replays are counted on its pods."""
 _BAR: Final = 20
 _INDENT: Final = 9
-_NO_BREAK: Final = "\u00a0"
 
 
 def view(rollout: dict[str, Any], now: float) -> RenderableType:
@@ -172,8 +171,7 @@ def _outlook(gate: dict[str, Any]) -> str:
         parts.append(f"doubt {gate['evidence']}")
     if gate.get("etaSeconds") is not None:
         parts.append(f"Pass in {duration(gate['etaSeconds'])}")
-    # Broken between the two, where it must be, and nowhere else.
-    return "  ".join(part.replace(" ", _NO_BREAK) for part in parts)
+    return "\n".join(parts)
 
 
 def _complaints(status: dict[str, Any]) -> Padding | None:
