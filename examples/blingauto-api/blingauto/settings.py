@@ -33,8 +33,9 @@ class Settings:
     cache_ttl_jitter_percent: float = 50.0
     cache_l1_ttl_seconds: float = 5.0
     cache_l1_entries: int = 1_000
-    # A reader that read before a commit may fill after its delete; a second delete ends that.
-    cache_second_delete_seconds: float = 1.0
+    # A reader that read before a commit may fill after its delete; a second delete ends that. It has
+    # to come later than such a reader can: after two statements at most, see below.
+    cache_second_delete_seconds: float = 2.5
     redis_timeout_seconds: float = 0.1
     redis_max_connections: int = 16
     # 0 switches the warm-up off.
@@ -59,7 +60,7 @@ class Settings:
 def read_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings; raises `SettingsError` that names the variable and the fix."""
     number = _Numbers(environ)
-    return Settings(
+    settings = Settings(
         database_url=_required(environ, "DATABASE_URL"),
         redis_url=_required(environ, "REDIS_URL"),
         release=environ.get("BLINGAUTO_RELEASE", "v2"),
@@ -75,7 +76,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         cache_ttl_jitter_percent=number.real("CACHE_TTL_JITTER_PERCENT", 50.0, 0.0, 90.0),
         cache_l1_ttl_seconds=number.real("CACHE_L1_TTL_SECONDS", 5.0, 0.0, 60.0),
         cache_l1_entries=number.whole("CACHE_L1_ENTRIES", 1_000, 1, 100_000),
-        cache_second_delete_seconds=number.real("CACHE_SECOND_DELETE_SECONDS", 1.0, 0.0, 30.0),
+        cache_second_delete_seconds=number.real("CACHE_SECOND_DELETE_SECONDS", 2.5, 0.0, 30.0),
         redis_timeout_seconds=number.real("REDIS_TIMEOUT_SECONDS", 0.1, 0.001, 0.1),
         redis_max_connections=number.whole("REDIS_MAX_CONNECTIONS", 16, 1, 1_000),
         cache_warm_users=number.whole("CACHE_WARM_USERS", 0, 0, 10_000),
@@ -90,6 +91,13 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         seed_services=number.whole("SEED_SERVICES", 500, 1, 10_000),
         seed_bookings=number.whole("SEED_BOOKINGS", 100_000, 0, 10_000_000),
     )
+    slowest_read_seconds = 2 * settings.database_statement_timeout_seconds
+    if 0 < settings.cache_second_delete_seconds <= slowest_read_seconds:
+        raise SettingsError(
+            f"CACHE_SECOND_DELETE_SECONDS must be 0 or above {slowest_read_seconds:g}, twice "
+            "DATABASE_STATEMENT_TIMEOUT_SECONDS, or a slow reader fills after it"
+        )
+    return settings
 
 
 @dataclass(frozen=True, slots=True)

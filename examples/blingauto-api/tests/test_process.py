@@ -28,6 +28,7 @@ BASE = {"DATABASE_URL": "postgresql+asyncpg://x/y", "REDIS_URL": "redis://x"}
         ({"CACHE_TTL_SECONDS": "nan"}, "CACHE_TTL_SECONDS"),
         ({"REDIS_TIMEOUT_SECONDS": "5"}, "REDIS_TIMEOUT_SECONDS"),
         ({"DATABASE_POOL_SIZE": "1.5"}, "DATABASE_POOL_SIZE"),
+        ({"CACHE_SECOND_DELETE_SECONDS": "2"}, "DATABASE_STATEMENT_TIMEOUT_SECONDS"),
     ],
 )
 def test_a_bad_variable_is_named(variables: dict[str, str], named: str) -> None:

@@ -28,7 +28,7 @@ class LoadSettings:
     connection_seconds: float = 3.0
     timeout_seconds: float = 2.0
     # A read that shows an older revision longer than this after the write was answered is stale.
-    stale_after_seconds: float = 1.5
+    stale_after_seconds: float = 3.0
     max_in_flight: int = 2_000
     report_port: int = 8080
     seed: int = 1
