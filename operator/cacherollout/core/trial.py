@@ -93,7 +93,9 @@ def _warm(here: Pass) -> Decision:
     if blocked is None and holds.is_overdue(here, attempt.started_at):
         return _abort_warming(here, running, size)
     reason = Reason.CANARY_STARTING if len(running) < size else Reason.WARMING_UP
-    reason = blocked[0] if blocked else reason
+    if blocked is not None:
+        reason = blocked[0]
+        waits = list(dict.fromkeys((*waits, _clause(blocked[1]))))
     return here.decide(
         Phase.WARMING,
         reason,
@@ -128,6 +130,11 @@ def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
     return None
 
 
+def _clause(sentence: str) -> str:
+    """A sentence as a part of another one."""
+    return sentence.rstrip(".").replace("The rollout", "the rollout", 1)
+
+
 def _silence_seconds(here: Pass) -> float:
     return max(SILENCE_SECONDS, 3 * here.spec.metrics.interval)
 
@@ -139,7 +146,7 @@ def _waits(here: Pass, works: tuple[Work, ...], running: list[PodFacts], size: i
         waits.append("the rollout is paused by request")
     problem = here.observed.problem or here.observed.cache.problem
     if problem is not None:
-        waits.append(problem.message.rstrip("."))
+        waits.append(_clause(problem.message))
     if len(running) < size:
         trouble = next((pod.trouble for pod in here.observed.canary_pods() if pod.trouble), "")
         waits.append(f"{len(running)} of {size} canary pods run{trouble and f' ({trouble})'}")
