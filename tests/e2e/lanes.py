@@ -216,11 +216,10 @@ class Lane:
         return next(name for name in HEALTHY if name != self.serving_release())
 
     def events(self, name: str = API) -> Counter[str]:
-        """How often each reason was said about a CacheRollout since the test began."""
-        said: Counter[str] = Counter()
+        """How often each reason was said about the present CacheRollout of that name."""
+        uid, said = self.rollout(name)["metadata"]["uid"], Counter[str]()
         for event in self.cluster.read(f"/api/v1/namespaces/{self.namespace}/events")["items"]:
-            about, at = event["involvedObject"], _seconds(event.get("lastTimestamp"))
-            if about["kind"] == "CacheRollout" and about["name"] == name and at >= self.began_at:
+            if event["involvedObject"].get("uid") == uid:
                 said[event["reason"]] += event.get("count") or 1
         return said
 
@@ -366,6 +365,7 @@ class Lane:
         """A test starts: nothing is held, a healthy release serves, and the watch is on."""
         if not self.is_at_rest():
             self.install()
+        self._give_back_to_helm()
         self.began_at = _now()
         self.watch = Watch(self.cluster, self.namespace, API)
         self.watch.start()
@@ -374,6 +374,20 @@ class Lane:
         """A test is over."""
         self.watch.stop()
         self.release_rollouts()
+
+    def _give_back_to_helm(self) -> None:
+        """Let Helm alone own what another test applied by other means."""
+        metadata = self.target()["metadata"]
+        kept = [
+            each
+            for each in metadata["managedFields"]
+            if each["manager"] == "helm" or each.get("subresource")
+        ]
+        annotations = {"kubectl.kubernetes.io/last-applied-configuration": None}
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{API}"
+        self.cluster.patch_json(
+            path, {"metadata": {"managedFields": kept, "annotations": annotations}}
+        )
 
     def is_at_rest(self) -> bool:
         """Whether the lane is as `install` left it, save for the release and its cache version."""
@@ -440,7 +454,3 @@ def _with_load(manifest: Object) -> Object:
 
 def _now() -> float:
     return time.time()  # noqa: TID251 - compared with times that the cluster reports
-
-
-def _seconds(moment: str | None) -> float:
-    return time.mktime(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")) - time.timezone if moment else 0
