@@ -38,7 +38,9 @@ def main() -> int:
     arguments = parser.parse_args()
     narrator = Narrator()
     try:
-        return asyncio.run(_demo(find_programs(arguments.cluster), narrator, is_plain=arguments.plain))
+        return asyncio.run(
+            _demo(find_programs(arguments.cluster), narrator, is_plain=arguments.plain)
+        )
     except DemoError as error:
         narrator.say(str(error), "red")
         return 1

@@ -57,7 +57,7 @@ def install_api(programs: Programs) -> None:
     """The API's stable release, v2, complete."""
     programs.run_helm(
         "upgrade", "--install", API, str(_CHART), "--namespace", NAMESPACE,
-        "--set", "release=v2", "--set", f"replicas={REPLICAS}",
+        "--set", "release=v2", "--set", f"replicas={REPLICAS}", "--set", "cache.ttlSeconds=120",
         "--wait", "--timeout", "180s",
     )  # fmt: skip
 

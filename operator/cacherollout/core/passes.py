@@ -111,3 +111,8 @@ class Pass:
     def pace_seconds(self) -> float:
         """When to look again while something is measured."""
         return self.spec.metrics.interval
+
+
+def number_of_pods(count: int, kind: str = "") -> str:
+    """`1 pod`, `3 canary pods`: a number of pods for people."""
+    return f"{count} {kind and kind + ' '}pod{'' if count == 1 else 's'}"

@@ -18,7 +18,7 @@ from cacherollout.core.facts import CacheFacts, PodFacts
 from cacherollout.core.gates import Finding, Verdict
 from cacherollout.core.idling import retire_works, strangers
 from cacherollout.core.judging import worst
-from cacherollout.core.passes import SOON, Pass
+from cacherollout.core.passes import SOON, Pass, number_of_pods
 from cacherollout.core.ramp import first_step, most, next_step
 from cacherollout.core.versions import is_same, wanted_release
 from cacherollout.core.warmup import is_waiting_for_baseline, is_warm, warm_works
@@ -165,11 +165,14 @@ def _admit_first(here: Pass, works: tuple[Work, ...], size: int) -> Decision:
     now = round(here.now, 3)
     here = here.with_attempt(
         warmed_at=now, traffic_since=now, admitted=size, admitted_at=now, **holds.FRESH
-    ).saying(Reason.CANARY_ADMITTED, f"{version} is warm; its first {size} pods take traffic.")
+    ).saying(
+        Reason.CANARY_ADMITTED,
+        f"{version} is warm; its first {number_of_pods(size)} may take traffic.",
+    )
     return here.decide(
         Phase.ANALYZING,
         Reason.CANARY_ADMITTED,
-        f"{version} is warm; its first {size} pods take traffic.",
+        f"{version} is warm; its first {number_of_pods(size)} may take traffic.",
         *_upkeep(here, size, admitted=size),
         RunWorks((*_kept(works), *retire_works(here))),
         requeue_seconds=here.pace_seconds,
@@ -241,7 +244,7 @@ def _step(here: Pass, works: tuple[Work, ...], stable_pods: int) -> tuple[Pass, 
         return here, step.waiting_for
     here = here.with_attempt(admitted=step.admitted, admitted_at=round(here.now, 3)).saying(
         Reason.CANARY_ADMITTED,
-        f"{step.admitted} canary pods of {attempt.release.version} may take traffic.",
+        f"{number_of_pods(step.admitted, 'canary')} of {attempt.release.version} may take traffic.",
     )
     return here, ""
 
@@ -328,7 +331,7 @@ def _hold(here: Pass, works: tuple[Work, ...], reason: Reason, message: str) -> 
     return here.decide(
         Phase.ANALYZING,
         reason,
-        f"Held at {attempt.admitted} canary pods. {message}",
+        f"Held at {number_of_pods(attempt.admitted, 'canary')}. {message}",
         *_upkeep(here, attempt.admitted, attempt.admitted, is_open=is_warm(works, _cache(here))),
         RunWorks((*works, *retire_works(here))),
         requeue_seconds=here.pace_seconds,
@@ -413,7 +416,7 @@ def analysis_sentence(here: Pass) -> str:
     ratio = origin_ratio(attempt)
     load = f"; origin at {ratio:.2f}× of its normal load" if ratio is not None else ""
     return (
-        f"{attempt.release.version} takes traffic on {attempt.admitted} pods; "
+        f"{attempt.release.version} takes traffic on {number_of_pods(attempt.admitted)}; "
         f"{passed} of {len(here.findings)} gates are satisfied{load}."
     )
 

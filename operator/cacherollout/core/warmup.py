@@ -16,7 +16,7 @@ from cacherollout.core.facts import CacheFacts
 
 ASSUMED_HIT_RATE: Final = 0.9
 """Used until the stable side was measured."""
-REPLAY_SHARE: Final = 0.5
+REPLAY_SHARE: Final = 0.8
 """Part of the origin's spare budget that replaying may use."""
 REPLAY_FLOOR: Final = 5.0
 REPLAY_CEILING: Final = 500.0

@@ -53,7 +53,7 @@ def test_the_works_of_a_warm_up() -> None:
     assert mirror == MirrorWork(("user",), ("list", "cold"), "v1", "v2")
     assert verify == VerifyWork("v2", 200)
     assert copy == CopyWork(("user",), "v1", "v2")
-    assert replay == ReplayWork(("list",), "v1", "v2", coverage=0.8, per_second=50.0)
+    assert replay == ReplayWork(("list",), "v1", "v2", coverage=0.8, per_second=80.0)
 
 
 def test_replaying_waits_for_the_baseline() -> None:

@@ -9,7 +9,7 @@ from cacherollout.api.rollout import CacheRolloutSpec, Codec
 from cacherollout.cache import Codec as EngineCodec
 from cacherollout.cache import Family, KeyTemplate, TemplateError, Writes
 
-_SURE_TTL_SHARE: Final = 0.8
+_SURE_TTL_SHARE: Final = 0.5
 """Applications scatter their TTLs; a value is taken for at most this much of the declared one."""
 
 
