@@ -203,7 +203,8 @@ class Cluster:
             spare = sorted(mine, key=lambda pod: (self.is_ready(pod), -pod.born_at))
             for pod in spare[: max(0, len(mine) - owner.desired)]:
                 self.end(pod)
-        target.sets = [each for each in target.sets if each.desired or each is target.sets[-1]]
+        # Old ones stay, empty, as with the usual limit of the revision history.
+        target.sets = target.sets[-10:]
 
     def _scale(self, target: Deployment) -> None:
         if not target.sets:

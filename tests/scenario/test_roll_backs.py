@@ -253,6 +253,41 @@ def test_a_namespace_that_does_not_get_warm_is_given_up_at_the_deadline() -> Non
     assert serves(world, "a", "v1")
 
 
+def test_a_gate_that_fails_during_the_promotion_undoes_it() -> None:
+    world = given_adopted()
+    world.apps["b"] = App(starts_in=15)
+    world.deploy("b")
+    world.until("Promoting")
+    world.apps["b"] = App(starts_in=15, http_errors=0.05)
+    world.settle()
+    assert world.ledger.rejected_reason == Reason.GATE_FAILED
+    assert "Observing" not in world.oracle.phases
+    assert serves(world, "a", "v1")
+
+
+def test_both_sides_bad_during_the_promotion_holds_it_then_gives_up() -> None:
+    world = given_adopted()
+    world.apps["b"] = App(starts_in=15)
+    world.deploy("b")
+    world.until("Promoting")
+    world.cache.used_memory = 950
+    world.until("RollingBack")
+    world.cache.used_memory = 100
+    world.settle()
+    assert world.ledger.rejected_reason == Reason.SHARED_DEPENDENCY_DEGRADED
+    assert serves(world, "a", "v1")
+
+
+def test_a_late_roll_back_without_its_snapshot_finds_the_template_in_the_history() -> None:
+    world = given_adopted()
+    world.deploy("b")
+    world.until("Observing")
+    world.snapshots.clear()
+    world.ask("abort")
+    world.settle()
+    assert serves(world, "a", "v1")
+
+
 def test_a_promotion_that_does_not_get_on_is_undone_at_the_deadline() -> None:
     world = given_adopted()
     world.deploy("b")

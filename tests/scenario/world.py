@@ -303,6 +303,15 @@ class World(Cluster):
                     self.snapshots[revision] = (target.template, target.entry)
             case DropSnapshots(kept):
                 self.snapshots = {name: it for name, it in self.snapshots.items() if name in kept}
+            case ApplyTarget() | RestoreTarget() | FreeTarget():
+                self._write_target(action)
+            case ApplyCanary() | DeleteCanary() | SetAdmission():
+                self._write_canary(rollout, action)
+            case _:
+                raise ImpossibleError(f"not for this port: {action}")
+
+    def _write_target(self, action: ApplyTarget | RestoreTarget | FreeTarget) -> None:
+        match action:
             case ApplyTarget():
                 self._hold(action)
             case RestoreTarget():
@@ -311,6 +320,11 @@ class World(Cluster):
                 target = self._target(version)
                 target.is_paused, target.is_owned = False, False
                 self.touch()
+
+    def _write_canary(
+        self, rollout: RolloutObject, action: ApplyCanary | DeleteCanary | SetAdmission
+    ) -> None:
+        match action:
             case ApplyCanary():
                 self._apply_canary(rollout, action)
             case DeleteCanary(uid):
@@ -323,8 +337,6 @@ class World(Cluster):
                         pod.is_admitted = True
                     if pod.name in closed:
                         pod.is_admitted = False
-            case _:
-                raise ImpossibleError(f"not for this port: {action}")
 
     def _target(self, version: str | None = None) -> Deployment:
         if self.target is None:

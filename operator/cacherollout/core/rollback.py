@@ -42,8 +42,8 @@ def undo(here: Pass) -> Decision:
     stop = stop_traffic(here)
     if before is not None and before.promote_at is not None and not before.is_restored:
         return _restore(here, stop)
-    if stop or here.observed.canary is not None or _lingering(here):
-        return _decide(here, "its pods are going away", *stop, RunWorks())
+    if stop or here.observed.canary is not None:
+        return _decide(here, "its canary is going away", *stop, RunWorks())
     return _finish(here)
 
 
@@ -57,18 +57,6 @@ def stop_traffic(here: Pass) -> tuple[Action, ...]:
     if canary is not None and canary.is_ours and not canary.is_terminating:
         actions.append(DeleteCanary(canary.uid))
     return tuple(actions)
-
-
-def _lingering(here: Pass) -> bool:
-    """Whether a pod of the release still runs: it could write keys after they were removed.
-
-    One that does not end, as on a dead node, is not waited for beyond the deadline.
-    """
-    abort, version = here.attempt.abort, here.attempt.release.version
-    if abort is not None and here.now - abort.at > here.spec.deadline:
-        return False
-    is_apart = version != here.stable.version
-    return any(pod.is_canary or (is_apart and pod.version == version) for pod in here.observed.pods)
 
 
 def _with_newcomer(here: Pass) -> Pass:
@@ -146,7 +134,8 @@ def _finish(here: Pass) -> Decision:
     return here.decide(
         Phase.ROLLING_BACK if retiring else Phase.ROLLED_BACK,
         Reason.ROLLED_BACK,
-        here.ledger.rejected_message or f"Release {attempt.release.revision} is undone; {stable.version} serves.",
+        here.ledger.rejected_message
+        or f"Release {attempt.release.revision} is undone; {stable.version} serves.",
         requeue_seconds=SOON,
     )
 
