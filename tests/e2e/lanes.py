@@ -131,7 +131,7 @@ class Lane:
             "--reuse-values", *arguments,
         )  # fmt: skip
 
-    def cacherollout(self, *arguments: str, seconds: float = 120.0) -> int:
+    def cacherollout(self, *arguments: str) -> int:
         """The command line, as people use it; gives its exit code."""
         verb, *rest = arguments
         answer = self.cluster.ask(

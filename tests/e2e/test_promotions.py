@@ -43,6 +43,8 @@ def test_a_healthy_release_is_promoted(lane: Lane) -> None:
                    "Succeeded"):  # fmt: skip
         assert events[reason] == 1, f"{reason} was said {events[reason]} times: {events}"
     lane.expect_never_fewer()
+    log = lane.cluster.run("kubectl", "-n", lane.system, "logs", lane.leader())
+    assert "forbidden" not in log.lower(), "the chart's rights suffice"
     users = lane.users(lane.began_at)
     assert users["broken"] == 0
     assert users["errors"] <= 0.01 * users["requests"], users["errors_by_kind"]
