@@ -306,6 +306,15 @@ def test_a_foreign_deployment_with_the_canarys_name_is_left_alone() -> None:
     assert serves(world, "b", "v2")
 
 
+def test_a_foreign_deployment_with_the_canarys_name_does_not_stop_a_promotion() -> None:
+    world = given_release_in("Promoting")
+    world.end_canary()
+    world.canary = Canary("uid-theirs", "", 0, Template("x"), "", 1)
+    world.run(60)
+    assert world.phase == Phase.SUCCEEDED
+    assert world.canary is not None
+
+
 def test_a_canary_that_somebody_deletes_is_made_anew() -> None:
     world = given_release_in("Analyzing")
     world.end_canary()

@@ -54,10 +54,8 @@ def is_stuck(here: Pass) -> bool:
     return here.attempt.hold_reason in _SILENT and held_seconds(here) >= HOLD_SECONDS
 
 
-def is_overdue(here: Pass, since: float | None) -> bool:
+def is_overdue(here: Pass, since: float) -> bool:
     """Whether a phase that began at `since` took longer than the deadline by its own doing."""
-    if since is None:
-        return False
     excused = here.attempt.excused_seconds + _excused_now(here)
     return here.now - since - excused > here.spec.deadline
 

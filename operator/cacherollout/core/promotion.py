@@ -38,7 +38,7 @@ def promote(here: Pass) -> Decision:
     here = holds.note(here, blocked)
     if blocked is not None and holds.is_too_sick(here):
         return rollback.abort(here, Reason.SHARED_DEPENDENCY_DEGRADED, sickness(here, blocked[1]))
-    if holds.is_overdue(here, attempt.promote_at):
+    if holds.is_overdue(here, attempt.promote_at or here.now):
         return rollback.abort(
             here,
             Reason.DEADLINE_EXCEEDED,

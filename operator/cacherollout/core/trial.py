@@ -214,7 +214,7 @@ def _analyze(here: Pass) -> Decision:
     undecided = [item for item in here.findings if item.verdict > Verdict.PASS]
     if soak_left <= 0 and not undecided:
         return _promote(here)
-    if soak_left <= 0 and holds.is_overdue(here, attempt.traffic_since):
+    if soak_left <= 0 and holds.is_overdue(here, attempt.traffic_since or here.now):
         names = ", ".join(item.gate for item in undecided)
         return rollback.abort(
             here,
@@ -326,7 +326,9 @@ def _hold(here: Pass, works: tuple[Work, ...], reason: Reason, message: str) -> 
     attempt = here.attempt
     if holds.is_too_sick(here):
         return rollback.abort(here, Reason.SHARED_DEPENDENCY_DEGRADED, sickness(here, message))
-    if reason is Reason.CANARY_STARTING and holds.is_overdue(here, attempt.traffic_since):
+    if reason is Reason.CANARY_STARTING and holds.is_overdue(
+        here, attempt.traffic_since or here.now
+    ):
         return rollback.abort(here, Reason.CANARY_NOT_READY, message.rstrip("."))
     return here.decide(
         Phase.ANALYZING,
@@ -425,7 +427,7 @@ def _next_words(waiting: str, soak_left: float, undecided: list[Finding]) -> str
     parts = [waiting] if waiting else []
     if soak_left > 0:
         parts.append(f"promotion after the soak, in {soak_left:.0f} s at the earliest")
-    elif undecided:
+    else:
         etas = [item.eta_seconds for item in undecided if item.eta_seconds is not None]
         when = f" in about {max(etas):.0f} s" if etas else ""
         parts.append(f"a verdict on {', '.join(item.gate for item in undecided)}{when}")

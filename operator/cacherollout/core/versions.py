@@ -74,4 +74,4 @@ def is_usable(version: str) -> bool:
 
 
 def _numbered_by(stem: str, name: str) -> re.Match[str] | None:
-    return re.fullmatch(re.escape(stem) + r"(\d{1,10})", name)
+    return re.fullmatch(re.escape(stem) + r"(\d{1,9})", name)
