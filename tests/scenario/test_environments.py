@@ -241,6 +241,7 @@ def test_scaling_to_zero_and_back_ends_in_the_release(phase: str) -> None:
     world = given_release_in(phase)
     world.scale(0)
     world.run(20)
+    assert world.serving() == []
     world.scale(4)
     world.settle()
     assert {pod.template.image for pod in world.pods} == {"b"}

@@ -5,9 +5,10 @@ from math import inf
 import pytest
 
 from cacherollout.api.reasons import Phase, Reason
+from tests.scenario.caching import TTL_SECONDS
 from tests.scenario.clusters import App
 from tests.scenario.loops import Scenario
-from tests.scenario.test_releases import given_adopted, serves
+from tests.scenario.test_releases import FAMILY, given_adopted, serves
 
 BROKEN = {
     "values that nobody can read": (App(corrupt=0.2), Reason.GATE_FAILED, "integrity"),
@@ -109,6 +110,22 @@ def test_late_regressions_are_undone_onto_a_cache_that_is_still_warm(observed: S
     assert observed.phase == Phase.ROLLED_BACK
     assert serves(observed, "a", "v1")
     assert observed.deployment.entry is None
+
+
+def test_keys_that_no_mirror_refreshes_outlive_their_ttl_for_a_roll_back() -> None:
+    family = {**FAMILY, "warm": "Replay", "replayPath": "/users/{id}"}
+    cache = {"backendRef": {"name": "main"}, "families": [family]}
+    world = given_adopted(cache=cache, rollbackWindow="10m", deadline="20m")
+    world.deploy("b")
+    world.until("Observing")
+    world.run(4 * TTL_SECONDS)
+    assert warm_old_version(world)
+    world.apps = {"a": App(starts_in=TTL_SECONDS), "b": App(http_errors=0.05)}
+    world.until(lambda: world.deployment.template.image == "a")
+    while world.phase == Phase.ROLLING_BACK:
+        assert warm_old_version(world)
+        world.run(5)
+    assert serves(world, "a", "v1")
 
 
 def test_a_person_may_roll_back_in_the_window(observed: Scenario) -> None:

@@ -19,7 +19,10 @@ from tests.factories import (
     attempt,
     canary,
     canary_pod,
+    counted,
+    counters,
     ledger,
+    measurement,
     observed,
     on_trial,
     pod,
@@ -198,3 +201,21 @@ def test_promotion_is_decided_before_it_is_begun() -> None:
     assert decision.ledger.attempt.promote_at == NOW
     assert decision.actions == ()
     assert decision.requeue_seconds == 0
+
+
+@pytest.mark.parametrize(("admitted_ago", "is_evidence"), [(3, False), (5, True), (50, True)])
+def test_what_was_counted_before_the_admission_is_no_evidence(
+    admitted_ago: float, is_evidence: bool
+) -> None:
+    """Replayed requests are no users' requests."""
+    now = on_trial(
+        traffic_since=NOW - admitted_ago,
+        measured_at=NOW - 5,
+        counted=counted(canary_1=counters(), api_1=counters()),
+    )
+    then = counters(requests=200, operations=400)
+    facts = trial(measurement=measurement(NOW, canary_1=then, api_1=then))
+    after = decide(SPEC, ledger(attempt=now, attempts=1), facts, NOW).ledger.attempt
+    assert after is not None
+    assert after.measured_at == NOW
+    assert bool(after.evidence) is is_evidence
