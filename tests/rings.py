@@ -62,8 +62,8 @@ RINGS = (
     Ring(
         "e2e",
         "the product on the real cluster",
-        # One lane a worker; a group of tests that build on one another stays in one lane.
-        (sys.executable, *PYTEST, "--numprocesses=3", "--dist=loadgroup", "tests/e2e"),
+        # One lane a worker; tests of one file, which may build on one another, stay in one lane.
+        (sys.executable, *PYTEST, "--numprocesses=3", "--dist=loadfile", "tests/e2e"),
         12,
     ),
 )

@@ -26,12 +26,7 @@ ADOPT = ("--take-ownership", "--force-conflicts")
 DEFINITIONS = ("cachebackends.cacherollout.io", "cacherollouts.cacherollout.io")
 DEADLINE_SECONDS = 60.0
 
-# They build on one another, so one worker takes them all.
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.timeout(240),
-    pytest.mark.xdist_group("packaging"),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
 
 @dataclass(frozen=True, slots=True)
