@@ -19,6 +19,7 @@ from typing import Any, Final, Self, cast
 import hiredis
 
 from cacherollout.cache.errors import (
+    AbortedError,
     CommandError,
     OutOfMemoryError,
     RefusedError,
@@ -39,7 +40,7 @@ _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # typed too na
 
 _NOTHING: Final = object()
 _PLAIN: Final = frozenset({int, bytes})
-_IN_PLACE: Final = (WrongTypeError, OutOfMemoryError)
+_IN_PLACE: Final = (WrongTypeError, OutOfMemoryError, AbortedError)
 _CLIENT_NAME: Final = b"cacherollout"
 
 

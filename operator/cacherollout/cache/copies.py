@@ -63,6 +63,10 @@ class _Tally:
 class Copy(Sweep[_Tally, CopyReport]):
     """Copy the compatible families' keys from `source` to `target`, never over a newer value.
 
+    `is_target_serving` says that applications write to the target by now. Then each page looks first,
+    and leaves alone what was there a moment ago: the application's deletion of a key and a COPY onto
+    it, in the same turn of the server, would reach the mirror as nothing at all.
+
     Pass every declared family: incompatible ones are left out, and their keys are never taken for
     those of a broader template. Costs about 4 µs of server time a key. Running it again copies only
     what is missing.
@@ -80,6 +84,7 @@ class Copy(Sweep[_Tally, CopyReport]):
         *,
         source: str,
         target: str,
+        is_target_serving: bool = False,
         limits: Limits | None = None,
     ) -> None:
         if source == target:
@@ -90,6 +95,7 @@ class Copy(Sweep[_Tally, CopyReport]):
             raise TemplateError("families: none is compatible, so none may be copied")
         scope = Scope(compatible, (source,), others)
         super().__init__(server, scope, limits or Limits(), _Tally())
+        self._is_target_serving = is_target_serving
         self._source = source
         self._target = target
         self._target_heads = {family.name: family.template.head(target) for family in compatible}
@@ -119,14 +125,20 @@ class Copy(Sweep[_Tally, CopyReport]):
     def _steps(self, matches: Sequence[Match]) -> Steps:
         if not matches:
             return
-        heads = self._target_heads
-        copies = [
-            (b"COPY", key, heads[family.name] + identifier + family.template.tail)
-            for key, family, _, identifier in matches
+        tally, heads = self._tally, self._target_heads
+        targets = [
+            heads[family.name] + identifier + family.template.tail
+            for _, family, _, identifier in matches
         ]
+        if self._is_target_serving:
+            present = yield [(b"EXISTS", key) for key in targets]
+            tally.kept.update(m.family.name for m, p in zip(matches, present, strict=True) if p)
+            targets = [key for key, p in zip(targets, present, strict=True) if not p]
+            matches = [match for match, p in zip(matches, present, strict=True) if not p]
+        copies = [(b"COPY", match.key, key) for match, key in zip(matches, targets, strict=True)]
         ttls = [(b"PTTL", match.key) for match in matches] if self._has_immortal_keys else []
         replies = yield [*copies, *ttls]
-        tally, copied = self._tally, Counter[str]()
+        copied = Counter[str]()
         for match, is_copied in zip(matches, replies, strict=False):
             if is_copied == 1:
                 copied[match.family.name] += 1

@@ -47,6 +47,10 @@ class ScriptLostError(CommandError):
     """The server forgot a script (SCRIPT FLUSH); it is loaded again with the next connection."""
 
 
+class AbortedError(CommandError):
+    """A transaction was not run: one of its commands was refused. In place of a reply."""
+
+
 class RefusedError(ServerError):
     """Authentication failed or the ACL user lacks a right; permanent until credentials change."""
 
@@ -82,6 +86,7 @@ _BY_CODE: Final[dict[str, type[ServerError]]] = {
     "MISCONF": NotReadyError,
     "NOREPLICAS": NotReadyError,
     "NOSCRIPT": ScriptLostError,
+    "EXECABORT": AbortedError,
     "READONLY": ReadOnlyError,
     "OOM": OutOfMemoryError,
     "MOVED": MovedError,

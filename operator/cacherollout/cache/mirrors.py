@@ -200,7 +200,7 @@ class Mirror:
         connection.on_push = partial(self._note, connection, changes)
         tasks: list[asyncio.Task[None]] = []
         try:
-            await connection.pipeline([LOAD, self._tracking()])
+            await connection.pipeline([*LOAD, self._tracking()])
             self._connection = connection
             loops = (
                 self._apply(connection, changes),

