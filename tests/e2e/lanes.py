@@ -277,6 +277,17 @@ class Lane:
             f"only {self.watch.fewest} of {than} pods served at one moment"
         )
 
+    def expect_users_unharmed(self) -> None:
+        """Users met nothing that a release does to them.
+
+        What a busy machine does is left out: answers that took too long, and the database's queue.
+        """
+        users = self.users(self.began_at)
+        kinds = users["errors_by_kind"]
+        harm = sum(count for kind, count in kinds.items() if kind not in ("timeout", "http_503"))
+        assert users["broken"] == 0
+        assert harm <= 0.002 * users["requests"], kinds
+
     def describe(self) -> str:
         """Everything that helps to understand a failure."""
         parts = [

@@ -30,9 +30,7 @@ def _expect_back(lane: Lane, release: str, stable: str, before: set[str]) -> Non
     kept = lane.cached_keys()[stable]
     assert len(before & kept) >= 0.8 * len(before), "the roll-back landed on a warm cache"
     lane.expect_never_fewer()
-    users = lane.users(lane.began_at)
-    assert users["broken"] == 0
-    assert users["errors"] <= 0.01 * users["requests"], users["errors_by_kind"]
+    lane.expect_users_unharmed()
 
 
 def test_a_promoted_release_is_undone_by_request(lane: Lane) -> None:
