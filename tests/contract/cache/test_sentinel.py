@@ -126,8 +126,8 @@ async def test_a_mirror_moves_to_the_new_primary(watched: Watched, users: Family
             await mirror.coherent()
         assert mirror.state.gaps == 1
         client = await connect(watched.replica)
-        await client.call("SET", "user:v2:1", "x", "EX", 100)
-        await until(lambda: client.call("EXISTS", "user:v1:1"))
+        await client.call("SET", "user:v1:1", "x", "EX", 100)
+        await until(lambda: client.call("EXISTS", "user:v2:1"))
         await client.wait_closed()
 
 
