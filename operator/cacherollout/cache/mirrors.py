@@ -12,10 +12,11 @@ only then over.
 
 What no mirror can see, and what applications therefore must do:
 
-- Deleting a key that is *not cached* pushes nothing. Under a compatible family both versions hold
-  the same ids once `Copy` has run over `Mirror.server`, so this concerns the lag alone; under an
-  incompatible family an id cached under one version only is not protected. Applications close
-  both by deleting all active versions' keys in one command: ``DEL user:v2:7 user:v3:7``.
+- Deleting a key that is *not cached* pushes nothing. Under a compatible family the target holds the
+  stable version's ids once `Copy` has run over `Mirror.server`; an id that only the target has
+  filled, and under an incompatible family any id cached under one version only, is not protected.
+  Applications close this by deleting all active versions' keys in one command:
+  ``DEL user:v2:7 user:v3:7``.
 - For an incompatible family under `Writes.INVALIDATE`, a deletion followed by a refill before the
   mirror looks (within the lag) looks like a fill. Only an origin faster than the lag gets there.
 - Expiry is pushed like a deletion and removes the counterpart: a little warmth, never freshness.
