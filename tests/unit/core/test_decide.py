@@ -6,9 +6,16 @@ import pytest
 
 from cacherollout.api.ledger import Abort, Evidence, Ledger, Release
 from cacherollout.api.reasons import Phase, Reason
-from cacherollout.core.actions import ApplyTarget, KeepSnapshot, RestoreTarget, RunWorks
+from cacherollout.core.actions import (
+    ApplyTarget,
+    CopyWork,
+    KeepSnapshot,
+    RestoreTarget,
+    RunWorks,
+    SetAdmission,
+)
 from cacherollout.core.decide import decide, needs_measurement
-from cacherollout.core.facts import CacheFacts, CoherenceFacts, Problem
+from cacherollout.core.facts import CacheFacts, CoherenceFacts, Problem, WorkFacts
 from cacherollout.core.gates import ratio_gates
 from cacherollout.core.passes import Pass
 from tests.factories import (
@@ -219,3 +226,18 @@ def test_what_was_counted_before_the_admission_is_no_evidence(
     assert after is not None
     assert after.measured_at == NOW
     assert bool(after.evidence) is is_evidence
+
+
+@pytest.mark.parametrize("is_coherent", [False, True])
+def test_no_gate_is_opened_onto_a_namespace_that_is_not_kept_equal(is_coherent: bool) -> None:
+    """A canary pod was replaced while the mirror was cut."""
+    copy = CopyWork(("user",), "v1", "v2")
+    cache = CacheFacts(
+        works=(WorkFacts(copy.key, is_done=True),),
+        coherence=CoherenceFacts(is_coherent=is_coherent),
+    )
+    fresh = canary_pod(is_admitted=False, is_ready=False)
+    facts = trial(pods=(*observed().pods, fresh), cache=cache)
+    decision = decide(SPEC, ledger(attempt=on_trial(), attempts=1), facts, NOW)
+    opened = [each for each in decision.actions if isinstance(each, SetAdmission)]
+    assert opened == ([SetAdmission(opened=("canary-1",))] if is_coherent else [])
