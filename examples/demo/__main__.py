@@ -24,6 +24,10 @@ _LONGEST_SECONDS = 240.0
 _PLAIN_SECONDS = 90.0
 _PEAK_SAMPLES = 5
 _ENDS = {"Succeeded", "RolledBack"}
+_SETTLING_SECONDS = 20.0
+_STEADY_SAMPLES = 12
+_STEADY_SPREAD = 0.03
+_LEAST_HIT_RATE = 0.5
 
 
 def _now() -> float:
@@ -95,14 +99,23 @@ async def _wait_for_load(sampler: Sampler, narrator: Narrator) -> None:
         while time.monotonic() - started < _LONGEST_SECONDS:
             await asyncio.sleep(1)
             users = await sampler.users(_now() - 10)
-            rates = [s.hit_rate for s in sampler.samples.taken if s.hit_rate is not None]
+            began = users.get("running_since") or _now()
+            taken = sampler.samples.between(began + _SETTLING_SECONDS, _now())
+            rates = [sample.hit_rate for sample in taken if sample.hit_rate is not None]
             live.update(narrator.line({}, users))
-            if users.get("phase") == "running" and len(rates) >= 12:
-                early, late = sum(rates[-12:-6]) / 6, sum(rates[-6:]) / 6
-                if abs(late - early) < 0.01:
-                    narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")
-                    return
+            if len(rates) < _STEADY_SAMPLES:
+                continue
+            early, late = _halves(rates[-_STEADY_SAMPLES:])
+            if late > _LEAST_HIT_RATE and abs(late - early) < _STEADY_SPREAD:
+                narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")
+                return
     raise DemoError("The load never became steady; is the machine busy with something else?")
+
+
+def _halves(values: list[float]) -> tuple[float, float]:
+    """Means of the first and of the second half."""
+    middle = len(values) // 2
+    return _mean(values[:middle]), _mean(values[middle:])
 
 
 async def _gated(programs: Programs, narrator: Narrator, sampler: Sampler) -> int:

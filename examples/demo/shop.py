@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from commands import NAMESPACE, OPERATOR_NAMESPACE, ROOT, Programs
+from commands import NAMESPACE, OPERATOR_NAMESPACE, ROOT, DemoError, Programs
 
 API = "blingauto-api"
 REPLICAS = 6
@@ -21,8 +21,18 @@ metadata:
 def clear(programs: Programs) -> None:
     """Remove what an earlier run left, rollouts first so that their hold is lifted."""
     if _has_definitions(programs):
-        programs.kubectl("delete", "cacherollouts", "--all", "--ignore-not-found", "--timeout=90s")
+        programs.kubectl("delete", "cacherollouts", "--all", "--ignore-not-found", "--wait=false")
+        try:
+            programs.kubectl("wait", "cacherollouts", "--all", "--for=delete", "--timeout=60s")
+        except DemoError:
+            _abandon(programs)
     programs.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
+
+
+def _abandon(programs: Programs) -> None:
+    """Nobody takes the finalizers off where the operator is gone; the namespace goes anyway."""
+    for name in programs.kubectl("get", "cacherollouts", "-o", "name").split():
+        programs.kubectl("patch", name, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}')
 
 
 def _has_definitions(programs: Programs) -> bool:

@@ -260,13 +260,14 @@ def _warm(spec: CacheRolloutSpec, ledger: Ledger, observed: Observed) -> WarmSta
     done, total = sum(f.done for f in families), sum(f.total for f in families)
     covered = [f.coverage_percent for f in families if f.coverage_percent is not None]
     is_warmed = attempt.warmed_at is not None
+    busy = [work for work in works if not work.is_done]
     share = 100 * done // total if total else 0
     return WarmStatus(
         done=done,
         total=total,
         coverage_percent=min(covered) if covered else None,
-        keys_per_second=round(sum(work.keys_per_second for work in works), -1) or None,
-        eta_seconds=_whole(max((work.eta_seconds or 0.0 for work in works), default=0.0)) or None,
+        keys_per_second=round(sum(work.keys_per_second for work in busy)) or None,
+        eta_seconds=_whole(max((work.eta_seconds or 0.0 for work in busy), default=0.0)) or None,
         summary="warm" if is_warmed else f"{share} %",
         families=families,
     )
