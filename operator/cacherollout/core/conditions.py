@@ -266,7 +266,7 @@ def _warm(spec: CacheRolloutSpec, ledger: Ledger, observed: Observed) -> WarmSta
         done=done,
         total=total,
         coverage_percent=min(covered) if covered else None,
-        keys_per_second=round(sum(work.keys_per_second for work in busy)) or None,
+        keys_per_second=_rate(sum(work.keys_per_second for work in busy)) or None,
         eta_seconds=_whole(max((work.eta_seconds or 0.0 for work in busy), default=0.0)) or None,
         summary="warm" if is_warmed else f"{share} %",
         families=families,
@@ -350,6 +350,11 @@ def _truth(value: bool) -> str:
 
 def _percent(share: float | None) -> float | None:
     return round(100 * min(max(share, 0.0), 1.0), 1) if share is not None else None
+
+
+def _rate(per_second: float) -> float:
+    """Tens of large rates, whole small ones."""
+    return float(round(per_second, -1 if per_second >= 100 else 0))
 
 
 def _whole(seconds: float | None) -> float | None:
