@@ -4,6 +4,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says something about the machine, nothing about the code.
+settings.register_profile("cacherollout", deadline=None)
+settings.load_profile("cacherollout")
 
 
 @pytest.fixture(scope="session", autouse=True)
