@@ -63,6 +63,7 @@ class Changes:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._pending: OrderedDict[tuple[str, bytes], Change] = OrderedDict()
+        self._taken: dict[tuple[str, bytes], Change] = {}
         self._open: Counter[bytes] = Counter()
         self.has_overflowed = False
 
@@ -92,18 +93,27 @@ class Changes:
             )
 
     def take(self, count: int) -> list[Change]:
-        """Remove and return up to `count` changes, oldest first."""
+        """Remove and return up to `count` changes, oldest first; those taken before are dealt with."""
         pending = self._pending
-        return [pending.popitem(last=False)[1] for _ in range(min(count, len(pending)))]
+        taken = [pending.popitem(last=False) for _ in range(min(count, len(pending)))]
+        self._taken = dict(taken)
+        return [change for _, change in taken]
 
     def open(self, keys: Iterable[bytes]) -> None:
         """Say that `keys` are about to be written by us; do so before sending the commands."""
         for key in keys:
             self._open[key] += 1
             match = self._scope.match(key)
-            change = match and self._pending.get((match.family.name, match.id))
-            if match and change and match.version in change.versions:
+            if match is None:
+                continue
+            name = (match.family.name, match.id)
+            change = self._pending.get(name)
+            if change is not None and match.version in change.versions:
                 change.is_suspect = True  # pushed before our write, and not looked at yet
+            change = self._taken.get(name)
+            if change is not None and match.version in change.versions:
+                # Being dealt with, by what was there before our write: look once more.
+                self.note(key, change.noted_at, change.versions)
 
     def close(self, keys: Iterable[bytes]) -> None:
         """Say that all pushes for what came before those writes have been delivered."""

@@ -187,7 +187,8 @@ def _back(pair: Pair) -> PairSteps:
     is_same, is_copy, _ = yield from _compare(pair)
     if is_same and not (is_copy and pair.is_suspect):
         return 0
-    if pair.is_suspect:
+    (is_there,) = yield [(b"EXISTS", pair.changed)]
+    if pair.is_suspect or not is_there:
         return (yield from _remove(pair.changed, pair.other))
     return (yield from _remove_other(pair))
 

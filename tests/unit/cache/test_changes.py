@@ -66,6 +66,22 @@ def test_a_push_that_waits_when_its_key_is_opened_becomes_suspect() -> None:
     assert not changes.take(1)[0].is_suspect
 
 
+def test_a_key_written_while_its_change_is_dealt_with_is_looked_at_once_more() -> None:
+    changes = noted(B)
+    changes.take(1)
+    changes.open([B])
+    (change,) = changes.take(1)
+    assert change.is_suspect
+    assert change.versions == {"v3"}
+    changes.take(1)
+    changes.open([B])
+    assert len(changes) == 0, "dealt with by then"
+    changes = noted(A)
+    changes.take(1)
+    changes.open([B])
+    assert len(changes) == 0, "the other side: that is what dealing with it means"
+
+
 def test_a_key_is_open_until_every_write_to_it_is_closed() -> None:
     changes = noted(open_keys=[B, B])
     changes.close([B])
