@@ -91,10 +91,7 @@ def _resumption(lane: Lane) -> Figure:
         lane.reach("Analyzing")
         leader = lane.leader()
         killed_at = time.monotonic()
-        lane.cluster.run(
-            "kubectl", "-n", lane.system, "delete", "pod", leader, "--grace-period=0", "--force",
-            "--wait=false",
-        )  # fmt: skip
+        lane.kill_operators(leader)
         until("another leads", lambda gone=leader: lane.leader() not in ("", gone))
         stored = lane.rollout()["metadata"]["resourceVersion"]
         until("it works", lambda was=stored: lane.rollout()["metadata"]["resourceVersion"] != was)

@@ -11,18 +11,11 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
 TAKEOVER_SECONDS = 60.0
 
 
-def _kill(lane: Lane, *names: str) -> None:
-    lane.cluster.run(
-        "kubectl", "-n", lane.system, "delete", "pod", *names, "--grace-period=0", "--force",
-        "--wait=false",
-    )  # fmt: skip
-
-
 def _kill_leader(lane: Lane) -> None:
     """End the working replica at once; the one that stood by takes its place."""
     leader = lane.leader()
     standing_by = {pod["metadata"]["name"] for pod in lane.operators()} - {leader}
-    _kill(lane, leader)
+    lane.kill_operators(leader)
     until("the other takes over", lambda: lane.leader() in standing_by, TAKEOVER_SECONDS)
     until("there are two again", lambda: len(lane.operators()) == 2)
 
@@ -62,7 +55,7 @@ def test_both_replicas_lost_at_once(lane: Lane) -> None:
     lane.release_next()
     lane.reach("Analyzing")
     dead = {pod["metadata"]["name"] for pod in lane.operators()}
-    _kill(lane, *dead)
+    lane.kill_operators(*dead)
     until("a new one works", lambda: lane.leader() not in dead, TAKEOVER_SECONDS)
     lane.reach("Succeeded", seconds=200)
     assert set(lane.cached_keys()) == {f"v{int(stable[1:]) + 1}"}
