@@ -6,6 +6,8 @@ from commands import NAMESPACE, OPERATOR_NAMESPACE, ROOT, DemoError, Programs
 
 API = "blingauto-api"
 REPLICAS = 6
+RATE = 120
+"""Users' requests per second: what two cores bear beside Kubernetes, a database and the load."""
 _CHART = ROOT / "examples" / "blingauto-api" / "chart"
 _SHOP = ROOT / "examples" / "shop"
 _HERE = Path(__file__).parent
@@ -59,6 +61,8 @@ def install_stores(programs: Programs) -> None:
     """PostgreSQL and Redis."""
     for name in ("postgres", "redis"):
         programs.kubectl("apply", "-f", str(_SHOP / f"{name}.yaml"))
+    # Half used at rest by the demo's rate: a version bump without care is then an outage.
+    programs.kubectl("set", "resources", "deployment/postgres", "--limits=cpu=300m,memory=384Mi")
     for name in ("postgres", "redis"):
         programs.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
 
@@ -75,6 +79,7 @@ def install_api(programs: Programs) -> None:
 def start_load(programs: Programs) -> None:
     """Users."""
     programs.kubectl("apply", "-f", str(_SHOP / "load.yaml"))
+    programs.kubectl("set", "env", "deployment/load", f"LOAD_REQUESTS_PER_SECOND={RATE}")
     programs.kubectl("rollout", "status", "deployment/load", "--timeout=120s")
 
 
