@@ -83,6 +83,8 @@ class CopyRunner:
             self._place.families(work.families),
             source=work.source,
             target=work.target,
+            # After a restart of the operator the target may serve while the copy is made again.
+            is_target_serving=True,
             limits=self._place.limits,
         )
         await self._operation.run()
