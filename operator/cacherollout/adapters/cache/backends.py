@@ -95,14 +95,17 @@ class Backends:
         assert known.backend is not None  # noqa: S101 - a look without a refusal found one
         return known.backend
 
-    async def check(self, backend: Backend) -> ServerFacts:
+    async def check(self, backend: Backend, *, is_asked_anew: bool = False) -> ServerFacts:
         """What the server says about itself, at most two seconds old; raises CacheError.
 
-        Where it refuses the credentials, they are read again and tried once more.
+        `is_asked_anew` takes no earlier answer. Where the server refuses the credentials, they are
+        read again and tried once more.
         """
+        asked_at = asyncio.get_running_loop().time()
         async with backend.checking:
             now = asyncio.get_running_loop().time()
-            if now - backend.checked_at >= RETRY_SECONDS:
+            is_old = backend.checked_at < asked_at if is_asked_anew else False
+            if is_old or now - backend.checked_at >= RETRY_SECONDS:
                 backend.health = await self._probe(backend)
                 backend.checked_at = asyncio.get_running_loop().time()
         if isinstance(backend.health, CacheError):

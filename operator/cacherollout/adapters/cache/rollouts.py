@@ -110,7 +110,11 @@ class RedisCaches:
         try:
             async with asyncio.timeout(OBSERVE_SECONDS):
                 place = await self._place(key, spec)
-                memory = (await self._backends.check(place.backend)).memory
+                # What is to begin must not begin on the answer of a server that has died since.
+                checked = self._backends.check(
+                    place.backend, is_asked_anew=key not in self._rollouts
+                )
+                memory = (await checked).memory
         except ProblemError as error:
             return CacheFacts(problem=error.problem)
         except CacheError as error:
