@@ -48,7 +48,7 @@ def leave(here: Pass) -> Decision:
         here = here.saying(
             Reason.CLEANUP_INCOMPLETE,
             f"Keys of {names} may be left in the cache: they could not be removed within "
-            f"{DEADLINE_SECONDS:g} s. `cacherollout cache retire` removes them.",
+            f"{DEADLINE_SECONDS:g} s. They expire with their TTL; remove by hand what has none.",
             is_warning=True,
         )
         return _decide(here, "the deadline passed", RunWorks(), RemoveFinalizer())
