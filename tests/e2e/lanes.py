@@ -116,6 +116,7 @@ class Lane:
         status = self.reach("Idle", seconds=READY_SECONDS)
         # What was decided is stored before it is done.
         until("the target is held", lambda: self.target()["spec"].get("paused"))
+        self.reach_reason("Ready", "UpToDate")
         return str(status["stable"]["version"])
 
     def release(self, release: str, *more: str) -> None:

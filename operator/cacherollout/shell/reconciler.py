@@ -159,13 +159,16 @@ class Reconciler:
         if status != before:
             self._ensure_leading()
             rollout = await self._world.workloads.write_status(rollout, status)
+        # What is remembered will not be decided again, and is said even where carrying it out must
+        # be tried again. What is not will be decided, and said, when it is.
+        is_said = decision.ledger != ledger
         done: list[str] = []
         try:
             await self._apply(rollout, spec, decision, observed, done)
+            is_said = True
         finally:
-            # The transition is stored: it is said even where carrying it out must be tried again.
             _log_change(rollout.key, before, status, decision, done)
-            for said in decision.says:
+            for said in decision.says if is_said else ():
                 await self._world.recorder.say(rollout, said)
         self._watcher.show(rollout.key, decision.phase, decision.ledger, now)
         self._troubles.pop(rollout.key, None)

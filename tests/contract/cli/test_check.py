@@ -157,12 +157,8 @@ def _small_load() -> str:
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Shop]:
-    given = os.environ.get("CACHEROLLOUT_TEST_KUBECONFIG")
-    path = Path(given) if given else ROOT / ".cluster/nodes/crnode/admin.kubeconfig"
-    if not path.is_file():
-        pytest.skip("no cluster: run `make cluster-up` first")
-    made = Shop(path, f"check-{uuid4().hex[:6]}")
+def shop(kubeconfig: Path, definitions: None) -> Iterator[Shop]:
+    made = Shop(kubeconfig, f"check-{uuid4().hex[:6]}")
     try:
         made.install()
         yield made

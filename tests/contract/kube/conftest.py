@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -33,38 +32,23 @@ NOW = 1_800_000_000.0
 IMAGE = "docker.io/cacherollout/pause:dev"
 
 
-@pytest.fixture(scope="session")
-def kubeconfig() -> str:
-    given = os.environ.get("CACHEROLLOUT_TEST_KUBECONFIG")
-    path = Path(given) if given else ROOT / ".cluster/nodes/crnode/admin.kubeconfig"
-    if not path.is_file():
-        pytest.skip("no cluster: run `python3 -m cluster up` first")
-    return str(path)
-
-
 @pytest.fixture(scope="session", autouse=True)
-def _definitions(kubeconfig: str) -> None:
-    for arguments in (
-        ("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds")),
-        ("wait", "--for=condition=Established", "crd/cacherollouts.cacherollout.io"),
-    ):
-        subprocess.run(
-            ["kubectl", "--kubeconfig", kubeconfig, *arguments], check=True, capture_output=True
-        )
+def _definitions(definitions: None) -> None:
+    """Nothing here makes sense without them."""
 
 
 @pytest.fixture
-async def client(kubeconfig: str) -> AsyncIterator[Client]:
-    client = await Client.from_kubeconfig(kubeconfig)
+async def client(kubeconfig: Path) -> AsyncIterator[Client]:
+    client = await Client.from_kubeconfig(str(kubeconfig))
     yield client
     await client.close()
 
 
 @pytest.fixture
-def namespace(kubeconfig: str) -> Iterator[str]:
+def namespace(kubeconfig: Path) -> Iterator[str]:
     """A namespace of one's own; its end is not waited for."""
     name = f"kube-{uuid4().hex[:8]}"
-    kubectl = ["kubectl", "--kubeconfig", kubeconfig]
+    kubectl = ["kubectl", "--kubeconfig", str(kubeconfig)]
     subprocess.run([*kubectl, "create", "namespace", name], check=True, capture_output=True)
     yield name
     # A finalizer that a failed test left would keep the namespace for good.
@@ -117,7 +101,7 @@ def deployment(
 class Team:
     """Does in one namespace what people and their tools do, and asks the adapter what it sees."""
 
-    kubeconfig: str
+    kubeconfig: Path
     namespace: str
     client: Client
     workloads: KubeWorkloads = field(init=False)
@@ -128,7 +112,14 @@ class Team:
 
     def kubectl(self, *arguments: str, given: Any = None) -> str:
         """The output of kubectl; its error as the test's."""
-        command = ["kubectl", "--kubeconfig", self.kubeconfig, "-n", self.namespace, *arguments]
+        command = [
+            "kubectl",
+            "--kubeconfig",
+            str(self.kubeconfig),
+            "-n",
+            self.namespace,
+            *arguments,
+        ]
         text = None if given is None else json.dumps(given)
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, timeout=60, check=False
@@ -213,5 +204,5 @@ def spec_of(found: RolloutObject) -> CacheRolloutSpec:
 
 
 @pytest.fixture
-def team(kubeconfig: str, namespace: str, client: Client) -> Team:
+def team(kubeconfig: Path, namespace: str, client: Client) -> Team:
     return Team(kubeconfig, namespace, client)

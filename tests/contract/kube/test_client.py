@@ -211,7 +211,7 @@ def operator_kubeconfig(team: Team, rules: list[dict[str, Any]], tmp_path: Path)
     ):
         team.kubectl("apply", "-f", "-", given=manifest)
     token = team.kubectl("create", "token", "operator").strip()
-    config = yaml.safe_load(Path(team.kubeconfig).read_text())
+    config = yaml.safe_load(team.kubeconfig.read_text())
     config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(config))

@@ -284,7 +284,7 @@ async def test_helm_upgrades_go_on_after_a_restore(team: Team, tmp_path: Path, s
     def upgrade(**env: str) -> None:
         values = [f"--set-string=env.{key}={value}" for key, value in env.items()]
         command = [str(_helm()), "upgrade", "--install", "api", str(tmp_path), *values]
-        command += ["--kubeconfig", team.kubeconfig, "-n", team.namespace]
+        command += ["--kubeconfig", str(team.kubeconfig), "-n", team.namespace]
         command.append(f"--server-side={side}")
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr

@@ -259,6 +259,16 @@ async def test_what_was_stored_is_said_even_where_carrying_it_out_fails() -> Non
     assert bench.world.says == [said]
 
 
+async def test_what_nobody_remembers_is_said_once_and_only_when_it_is_done() -> None:
+    said = Say(Reason.DRIFT_CORRECTED, "The hold was not in place; it is back.")
+    bench = Bench(lambda ledger, _: decision(ledger, promote(), says=(said,)))
+    bench.world.apply_errors = [ConflictError("raced")]
+    await bench.reconciler.reconcile(KEY)
+    assert bench.world.says == []
+    await bench.reconciler.reconcile(KEY)
+    assert bench.world.says == [said]
+
+
 async def test_a_broken_rule_stops_that_rollout_alone_until_somebody_changes_it() -> None:
     other = Key("shop", "other")
     world = FakeWorld(rollout(), rollout(other))
