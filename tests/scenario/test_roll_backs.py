@@ -44,6 +44,29 @@ def test_a_broken_release_is_undone_and_named(fault: str) -> None:
     assert len(world.said(Reason.ROLLED_BACK)) == 1
 
 
+def test_what_the_gates_said_can_be_read_after_the_pods_are_gone() -> None:
+    world = given_adopted()
+    world.apps["b"] = App(corrupt=0.2)
+    world.deploy("b")
+    world.settle()
+    undone = world.ledger.undone
+    assert undone is not None
+    assert undone.abort is not None
+    said = {item.gate: item.verdict for item in undone.abort.judgements}
+    assert said["integrity"] == "Fail"
+    assert said["httpErrorRate"] != "Fail"
+    assert (undone.abort.stable_version, undone.counted) == ("v1", ())
+    assert undone.abort.undone_at is not None
+    assert undone.abort.undone_at >= undone.abort.at
+    assert {item["name"]: item["verdict"] for item in world.status["gates"]} == said
+    world.apps["c"] = App()
+    world.deploy("c")
+    world.settle()
+    assert world.phase == Phase.SUCCEEDED
+    assert world.status["gates"] == [], "of another release"
+    assert world.ledger.undone == undone, "a report can still be asked for"
+
+
 def test_a_canary_that_crashes_under_traffic_is_undone() -> None:
     world = given_adopted()
     world.deploy("b")

@@ -89,6 +89,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What one gate said at a moment that is over; see core/gates.py for the figures."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _CAMEL
+    gate: str
+    verdict: str
+    message: str
+    value: str = ""
+    target: str = ""
+    evidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Abort:
     """A remembered decision: measurements that recover do not take it back."""
 
@@ -98,6 +111,14 @@ class Abort:
     at: float
     is_rejected: bool = True
     """False where the release may be tried again, as after a deletion or a superseding release."""
+    judgements: tuple[Judgement, ...] = ()
+    """What every gate said when it was decided."""
+    origin_ratio: float | None = None
+    """Load on the origin ÷ its normal load when it was decided."""
+    stable_version: str = ""
+    """Version that went on serving."""
+    undone_at: float | None = None
+    """When nothing of the release ran any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +191,8 @@ class Ledger:
     rejected: Release | None = None
     rejected_reason: str = ""
     rejected_message: str = ""
+    undone: Attempt | None = None
+    """The last attempt that was undone, as it stood at the decision; for people only."""
     succeeded: str = ""
     """Sentence about the last promotion."""
     is_restarting: bool = False

@@ -29,6 +29,7 @@ from cacherollout.core.actions import CopyWork, ReplayWork
 from cacherollout.core.counting import hit_rate, origin_ratio
 from cacherollout.core.decisions import Decision
 from cacherollout.core.facts import FamilyProgress, Observed, PodFacts, WorkFacts
+from cacherollout.core.judging import judgements
 from cacherollout.core.warmup import plan_families, warm_works
 
 _BUSY = frozenset(
@@ -65,18 +66,7 @@ def report(
         target=_target_side(ledger, observed),
         weight_percent=_weight(observed) if attempt else None,
         warm=_warm(spec, ledger, observed),
-        gates=[
-            GateStatus(
-                name=item.gate,
-                verdict=item.verdict.label,
-                value=item.value,
-                target=item.target,
-                evidence=f"{item.evidence * 100:.0f} %",
-                eta_seconds=_whole(item.eta_seconds),
-                message=_cut(item.message),
-            )
-            for item in decision.findings
-        ],
+        gates=_gates(decision),
         origin=_origin(spec, attempt),
         cache=_cache(ledger, observed),
         timeline=[PhaseTime(phase=t.phase, at=_moment(t.at)) for t in ledger.transitions],
@@ -84,6 +74,27 @@ def report(
         conditions=conditions(decision, observed, previous, now, generation),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _gates(decision: Decision) -> list[GateStatus]:
+    """What the gates say now; while a release is being undone and after it, what they said then."""
+    said = judgements(decision.findings)
+    if not said and decision.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+        past = decision.ledger.attempt or decision.ledger.undone
+        said = past.abort.judgements if past and past.abort else ()
+    etas = {item.gate: _whole(item.eta_seconds) for item in decision.findings}
+    return [
+        GateStatus(
+            name=item.gate,
+            verdict=item.verdict,
+            value=item.value,
+            target=item.target,
+            evidence=f"{item.evidence * 100:.0f} %",
+            eta_seconds=etas.get(item.gate),
+            message=_cut(item.message),
+        )
+        for item in said
+    ]
 
 
 def conditions(

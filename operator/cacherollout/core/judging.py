@@ -8,7 +8,7 @@ from dataclasses import replace
 from math import sqrt
 from typing import Final
 
-from cacherollout.api.ledger import Attempt, Evidence, Release
+from cacherollout.api.ledger import Attempt, Evidence, Judgement, Release
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.facts import IntegritySample, Observed
 from cacherollout.core.gates import Finding, Verdict, ratio_gates
@@ -46,6 +46,21 @@ def judge(
 def worst(findings: tuple[Finding, ...]) -> Finding:
     """The finding that decides."""
     return max(findings, key=lambda finding: finding.verdict)
+
+
+def judgements(findings: tuple[Finding, ...]) -> tuple[Judgement, ...]:
+    """The findings as the ledger keeps them, to be read when the pods they speak of are gone."""
+    return tuple(
+        Judgement(
+            item.gate,
+            item.verdict.label,
+            item.message,
+            item.value,
+            item.target,
+            round(item.evidence, 2),
+        )
+        for item in findings
+    )
 
 
 def _ratios(spec: CacheRolloutSpec, attempt: Attempt, now: float) -> list[Finding]:

@@ -18,9 +18,10 @@ from cacherollout.core.actions import (
     SetAdmission,
     Work,
 )
-from cacherollout.core.counting import hit_rate
+from cacherollout.core.counting import hit_rate, origin_ratio
 from cacherollout.core.decisions import Decision
-from cacherollout.core.passes import SOON, Pass
+from cacherollout.core.judging import judgements
+from cacherollout.core.passes import SOON, Pass, number_of_pods
 from cacherollout.core.warmup import warm_works
 
 _LOOK_SECONDS = 1.0
@@ -29,9 +30,19 @@ _LOOK_SECONDS = 1.0
 def abort(here: Pass, reason: Reason, message: str, *, rejected: bool = True) -> Decision:
     """Remember the decision and say so, and act on it in the same pass."""
     version = here.attempt.release.version
-    here = here.with_attempt(
-        abort=Abort(reason, message, round(here.now, 3), is_rejected=rejected)
-    ).saying(reason, f"{version} is undone: {message}.", is_warning=rejected)
+    ratio = origin_ratio(here.attempt)
+    decided = Abort(
+        reason,
+        message,
+        round(here.now, 3),
+        is_rejected=rejected,
+        judgements=judgements(here.findings),
+        origin_ratio=round(ratio, 2) if ratio is not None else None,
+        stable_version=here.stable.version,
+    )
+    here = here.with_attempt(abort=decided).saying(
+        reason, f"{version} is undone: {message}.", is_warning=rejected
+    )
     return undo(here)
 
 
@@ -153,11 +164,18 @@ def _closed(here: Pass, attempt: Attempt, retiring: tuple[str, ...]) -> Pass:
         rejected=rejected,
         rejected_reason=reason,
         rejected_message=sentence if rejected is not None else "",
+        undone=_remembered(attempt, here.now),
         succeeded="",
     )
     if retiring:
         return closed
     return closed.saying(Reason.ROLLED_BACK, sentence, is_warning=rejected is not None)
+
+
+def _remembered(attempt: Attempt, now: float) -> Attempt:
+    """The attempt as a report needs it: without the counters of pods that are gone."""
+    abort = attempt.abort and replace(attempt.abort, undone_at=round(now, 3))
+    return replace(attempt, abort=abort, counted=())
 
 
 def summary(here: Pass) -> str:
@@ -171,8 +189,8 @@ def summary(here: Pass) -> str:
     else:
         failed = next((item.bad for item in attempt.evidence if item.name == "httpErrorRate"), 0.0)
         cost = (
-            f"{attempt.admitted} pods took traffic for {abort.at - began:.0f} s; {failed:,.0f} "
-            "requests failed there."
+            f"{number_of_pods(attempt.admitted)} took traffic for {abort.at - began:.0f} s; "
+            f"{failed:,.0f} requests failed there."
         )
     share = hit_rate(attempt.stable_traffic)
     warm = f" at a hit rate of {share * 100:.1f} %" if share is not None else ""
