@@ -16,6 +16,7 @@ import aiohttp
 import shop
 from commands import DemoError, Programs, find_programs
 from sampling import Sample, Sampler, proxied
+from sizing import HEADROOM, Meter
 from telling import Narrator, Outcome, lowest_hit_rate, table
 
 _BASELINE_SECONDS = 20.0
@@ -55,7 +56,7 @@ async def _demo(programs: Programs, narrator: Narrator, *, is_plain: bool) -> in
     async with proxied(programs) as base, aiohttp.ClientSession() as session:
         sampler = Sampler(base, session)
         async with _sampling(sampler):
-            await _wait_for_load(sampler, narrator)
+            await _wait_for_load(sampler, narrator, Meter(programs, sampler))
             if is_plain:
                 return await _plain(programs, narrator, sampler)
             return await _gated(programs, narrator, sampler)
@@ -91,14 +92,15 @@ async def _sampling(sampler: Sampler) -> AsyncIterator[None]:
             await task
 
 
-async def _wait_for_load(sampler: Sampler, narrator: Narrator) -> None:
-    """Until the cache is warm: the hit rate no longer rises."""
+async def _wait_for_load(sampler: Sampler, narrator: Narrator, meter: Meter) -> None:
+    """Until the cache is warm: the hit rate no longer rises. Then the database is sized."""
     narrator.say("The cache warms up by itself, as it would in any shop.")
     started = time.monotonic()
     with narrator.live() as live:
         while time.monotonic() - started < _LONGEST_SECONDS:
             await asyncio.sleep(1)
             users = await sampler.users(_now() - 10)
+            await meter.read()
             began = users.get("running_since") or _now()
             taken = sampler.samples.between(began + _SETTLING_SECONDS, _now())
             rates = [sample.hit_rate for sample in taken if sample.hit_rate is not None]
@@ -106,8 +108,14 @@ async def _wait_for_load(sampler: Sampler, narrator: Narrator) -> None:
             if len(rates) < _STEADY_SAMPLES:
                 continue
             early, late = _halves(rates[-_STEADY_SAMPLES:])
-            if late > _LEAST_HIT_RATE and abs(late - early) < _STEADY_SPREAD:
+            used = meter.millicores(since=taken[-_STEADY_SAMPLES].at)
+            is_steady = late > _LEAST_HIT_RATE and abs(late - early) < _STEADY_SPREAD
+            if is_steady and used is not None:
                 narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")
+                narrator.say(
+                    f"PostgreSQL uses {used}m of a core; its limit becomes {meter.limit(used)}m, so "
+                    f"that {100 / HEADROOM:.0f} % of it are used at rest."
+                )
                 return
     raise DemoError("The load never became steady; is the machine busy with something else?")
 

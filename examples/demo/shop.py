@@ -61,8 +61,8 @@ def install_stores(programs: Programs) -> None:
     """PostgreSQL and Redis."""
     for name in ("postgres", "redis"):
         programs.kubectl("apply", "-f", str(_SHOP / f"{name}.yaml"))
-    # Half used at rest by the demo's rate: a version bump without care is then an outage.
-    programs.kubectl("set", "resources", "deployment/postgres", "--limits=cpu=300m,memory=384Mi")
+    # Until its cache is warm the shop's database may take what it needs; see sizing.py.
+    programs.kubectl("set", "resources", "deployment/postgres", "--limits=cpu=1500m,memory=384Mi")
     for name in ("postgres", "redis"):
         programs.kubectl("rollout", "status", f"deployment/{name}", "--timeout=120s")
 

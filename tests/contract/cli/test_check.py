@@ -131,8 +131,9 @@ class Shop:
     def remove(self) -> None:
         deleting = ("-n", self.namespace, "delete", "cacherollouts", "--all", "--timeout=60s")
         if self.ask("kubectl", *deleting).returncode:
-            self.kubectl("patch", "cacherollout", "blingauto-api", "--type=merge",
-                         "-p", '{"metadata":{"finalizers":null}}')  # fmt: skip
+            # Nor where the installation itself failed may the namespace stay behind.
+            self.ask("kubectl", "-n", self.namespace, "patch", "cacherollout", "blingauto-api",
+                     "--type=merge", "-p", '{"metadata":{"finalizers":null}}')  # fmt: skip
         self.run("kubectl", "delete", "namespace", self.namespace, "--wait=false")
 
     def as_operator(self, directory: Path) -> Path:
