@@ -54,7 +54,7 @@ class Meter:
 
     def limit(self, millicores: int) -> int:
         """Limit the running database to HEADROOM times that; gives the limit in millicores."""
-        allowed = max(_LEAST_MILLICORES, round(HEADROOM * millicores, -1))
+        allowed = max(_LEAST_MILLICORES, 10 * round(HEADROOM * millicores / 10))
         quantity = f"{allowed}m" if allowed % 1000 else str(allowed // 1000)
         limits = {"name": _DATABASE, "resources": {
             "requests": {"cpu": f"{min(allowed, 200)}m"}, "limits": {"cpu": quantity},
