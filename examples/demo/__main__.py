@@ -25,7 +25,7 @@ _LONGEST_SECONDS = 240.0
 _PLAIN_SECONDS = 90.0
 _PEAK_SAMPLES = 5
 _ENDS = {"Succeeded", "RolledBack"}
-_SETTLING_SECONDS = 20.0
+_SETTLING_SECONDS = 0.8 * shop.TTL_SECONDS
 _STEADY_SAMPLES = 12
 _STEADY_SPREAD = 0.03
 _LEAST_HIT_RATE = 0.5
@@ -108,7 +108,7 @@ async def _wait_for_load(sampler: Sampler, narrator: Narrator, meter: Meter) -> 
             if len(rates) < _STEADY_SAMPLES:
                 continue
             early, late = _halves(rates[-_STEADY_SAMPLES:])
-            used = meter.millicores(since=taken[-_STEADY_SAMPLES].at)
+            used = meter.millicores(since=began + _SETTLING_SECONDS)
             is_steady = late > _LEAST_HIT_RATE and abs(late - early) < _STEADY_SPREAD
             if is_steady and used is not None:
                 narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")

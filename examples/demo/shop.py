@@ -8,6 +8,10 @@ API = "blingauto-api"
 REPLICAS = 6
 RATE = 120
 """Users' requests per second: what two cores bear beside Kubernetes, a database and the load."""
+PRIME_SECONDS = 15
+"""In which the load fills the empty cache gently."""
+TTL_SECONDS = 60
+"""Of cached values: short, since a cache is at rest only when its first values have expired."""
 _CHART = ROOT / "examples" / "blingauto-api" / "chart"
 _SHOP = ROOT / "examples" / "shop"
 _HERE = Path(__file__).parent
@@ -71,7 +75,7 @@ def install_api(programs: Programs) -> None:
     """The API's stable release, v2, complete."""
     programs.run_helm(
         "upgrade", "--install", API, str(_CHART), "--namespace", NAMESPACE,
-        "--set", "release=v2", "--set", f"replicas={REPLICAS}", "--set", "cache.ttlSeconds=120",
+        "--set", "release=v2", "--set", f"replicas={REPLICAS}", "--set", f"cache.ttlSeconds={TTL_SECONDS}",
         "--wait", "--timeout", "180s",
     )  # fmt: skip
 
@@ -79,7 +83,10 @@ def install_api(programs: Programs) -> None:
 def start_load(programs: Programs) -> None:
     """Users."""
     programs.kubectl("apply", "-f", str(_SHOP / "load.yaml"))
-    programs.kubectl("set", "env", "deployment/load", f"LOAD_REQUESTS_PER_SECOND={RATE}")
+    programs.kubectl(
+        "set", "env", "deployment/load",
+        f"LOAD_REQUESTS_PER_SECOND={RATE}", f"LOAD_PRIME_SECONDS={PRIME_SECONDS}",
+    )  # fmt: skip
     programs.kubectl("rollout", "status", "deployment/load", "--timeout=120s")
 
 
