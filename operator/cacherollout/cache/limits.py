@@ -52,3 +52,12 @@ class Limits:
     def is_throttled(self) -> bool:
         """Whether the operation pauses between pages."""
         return self.duty_cycle_percent < 100 or self.keys_per_second is not None
+
+    def seconds_for(self, keys: int, *, looked_seconds: float, weight: float = 1.0) -> float:
+        """About how long `keys` take within these limits, never less than their ceiling allows.
+
+        Goes by a walk within the same limits that only looked at them, and took `looked_seconds`;
+        `weight` is how many times its work the real one is.
+        """
+        least = keys / self.keys_per_second if self.keys_per_second else 0.0
+        return max(least, looked_seconds * weight)
