@@ -124,6 +124,7 @@ class Copy(Sweep[_Tally, CopyReport]):
             missing = max(0, source.keys - survey.of(family.name, self._target).keys)
             self._key_bytes[family.name] = source.bytes_per_key + _TABLE_BYTES
             missing_bytes += missing * self._key_bytes[family.name]
+        self._meter.expected = sum(survey.of(f.name, self._source).keys for f in families)
         survey.memory.require(round(missing_bytes), self._limits.memory_ceiling_percent)
 
     def _arrive(self, facts: ServerFacts) -> None:

@@ -74,6 +74,8 @@ class _Tally:
     weight: Counter[_Namespace] = field(default_factory=Counter)
     longest_ms: dict[_Namespace, int] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+    """Keys of a sample; empty where every key is looked at."""
 
 
 class Survey(Sweep[_Tally, SurveyReport]):
@@ -106,9 +108,10 @@ class Survey(Sweep[_Tally, SurveyReport]):
         return SampleFeed(self._scope.pattern)
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
+        tally = self._tally
+        matches = self._new(matches)
         if not matches:
             return
-        tally = self._tally
         to_weigh = []
         for index, match in enumerate(matches):
             place = tally.keys[match.family.name, match.version] + index
@@ -118,6 +121,7 @@ class Survey(Sweep[_Tally, SurveyReport]):
             *[(b"PTTL", match.key) for match in matches],
             *[(b"MEMORY", b"USAGE", match.key) for match in to_weigh],
         ]
+        self._remember(matches)
         for match, ttl in zip(matches, replies, strict=False):
             namespace = match.family.name, match.version
             tally.keys[namespace] += 1
@@ -129,7 +133,21 @@ class Survey(Sweep[_Tally, SurveyReport]):
                 tally.weighed[match.family.name, match.version] += 1
                 tally.weight[match.family.name, match.version] += weight
 
-        if self._versions is None and len(tally.keys) > _MAX_VERSIONS:
+        self._check_versions(matches)
+
+    def _new(self, matches: Sequence[Match]) -> Sequence[Match]:
+        """Without those met before: a sample of a small database goes around it twice."""
+        if self._examine_at_most is None:
+            return matches
+        seen = self._tally.seen
+        return list({match.key: match for match in matches if match.key not in seen}.values())
+
+    def _remember(self, matches: Sequence[Match]) -> None:
+        if self._examine_at_most is not None:
+            self._tally.seen.update(match.key for match in matches)
+
+    def _check_versions(self, matches: Sequence[Match]) -> None:
+        if self._versions is None and len(self._tally.keys) > _MAX_VERSIONS:
             raise TemplateError(
                 f"the key templates find over {_MAX_VERSIONS} versions, such as "
                 f"{matches[-1].version!r}: what stands in the place of {{version}} are ids; "

@@ -40,8 +40,6 @@ from cacherollout.cli.cache_walks import Session, Walked
 from cacherollout.cli.views import duration
 
 _PIPE_COLUMNS: Final = 200
-_COPY_WEIGHT: Final = 1.5
-"""A copy takes about so many times as long as its dry run, which looks at the same keys."""
 _READS: Final = frozenset({"PTTL", "MEMORY USAGE"})
 
 _dry_run = click.option("--dry-run", is_flag=True, help="Count and estimate; write nothing.")
@@ -212,9 +210,15 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
     done, memory = session.run(work)
     found = done.report.families
     keys, total = sum(one.copied for one in found), sum(one.bytes for one in found)
-    seconds = limits.seconds_for(keys, looked_seconds=done.seconds, weight=_COPY_WEIGHT)
+    seconds = limits.seconds_for(keys, looked_seconds=done.seconds)
     notes = [
-        f"{_did(dry_run, 'copied')}; about {size(total)}{_time(dry_run, seconds, done.seconds)}"
+        _closing(
+            "copied",
+            is_dry_run=dry_run,
+            estimated_seconds=seconds,
+            seconds=done.seconds,
+            more=f" {size(total)} and",
+        )
     ]
     if dry_run:
         notes.append(memory)
@@ -246,7 +250,7 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
                 }
                 for one in found
             ],
-            **({"estimatedSeconds": round(seconds, 1)} if dry_run else {}),
+            **({"estimatedSeconds": round(seconds, 3)} if dry_run else {}),
         },
     )
     _finish(target, "copy", outcome, done.seconds)
@@ -261,14 +265,14 @@ def _with_ceiling(limits: Limits, percent: float) -> Limits:
     )
 
 
-def _did(is_dry_run: bool, what: str) -> str:
-    return f"Nothing was {what}: this is a dry run" if is_dry_run else "Done"
-
-
-def _time(is_dry_run: bool, estimated_seconds: float, seconds: float) -> str:
+def _closing(
+    done: str, *, is_dry_run: bool, estimated_seconds: float, seconds: float, more: str = ""
+) -> str:
+    """The sentence that says how long it took, or would; `done` as in ``copied``."""
     if is_dry_run:
-        return f", about {duration(max(1, estimated_seconds))} at this pace"
-    return f" in {seconds:.1f} s"
+        about = duration(max(1, estimated_seconds))
+        return f"Dry run, nothing was {done}. It would take{more} about {about} at this pace."
+    return f"Done in {seconds:.1f} s."
 
 
 @cache.command()
@@ -340,7 +344,9 @@ def keep(target: Target, version: str, time: str, dry_run: bool) -> None:
     found = done.report.families
     keys = sum(one.lengthened for one in found)
     seconds = target.limits.seconds_for(keys, looked_seconds=done.seconds)
-    notes = [f"{_did(dry_run, 'changed')}{_time(dry_run, seconds, done.seconds)}."]
+    notes = [
+        _closing("changed", is_dry_run=dry_run, estimated_seconds=seconds, seconds=done.seconds)
+    ]
     if not done.progress.done:
         notes.append(_hint(target, version))
     outcome = Outcome(
@@ -355,7 +361,7 @@ def keep(target: Target, version: str, time: str, dry_run: bool) -> None:
                 {"family": one.family, "lengthened": one.lengthened, "leftAlone": one.unchanged}
                 for one in found
             ],
-            **({"estimatedSeconds": round(seconds, 1)} if dry_run else {}),
+            **({"estimatedSeconds": round(seconds, 3)} if dry_run else {}),
         },
     )
     _finish(target, "keep", outcome, done.seconds)
@@ -411,10 +417,12 @@ def _retire_dry(target: Target, session: Session, versions: tuple[str, ...]) -> 
     seconds = target.limits.seconds_for(keys, looked_seconds=done.seconds)
     outcome = retired(
         [(one.family, one.version, one.keys, one.bytes) for one in found],
-        notes=[f"{_did(True, 'removed')}{_time(True, seconds, 0)}."],
+        notes=[
+            _closing("removed", is_dry_run=True, estimated_seconds=seconds, seconds=done.seconds)
+        ],
         is_dry_run=True,
     )
-    outcome.document["estimatedSeconds"] = round(seconds, 1)
+    outcome.document["estimatedSeconds"] = round(seconds, 3)
     _finish(target, "retire", outcome, done.seconds)
 
 

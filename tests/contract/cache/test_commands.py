@@ -73,7 +73,9 @@ async def test_hot_lists_ids_and_says_how_it_knows(
         await fill(client, "v1", 20)
         for _ in range(300):
             await client.call("GET", b"user:v1:\xff\r\n")
-        document = parsed(await run(shared_redis, *"hot --version v1 --top 3 -o json".split()))
+        document = parsed(
+            await run(shared_redis, *["hot", "--version", "v1", "--top", "3", "-o", "json"])
+        )
     finally:
         await client.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
     assert document["measure"] == "frequency"
@@ -91,9 +93,13 @@ async def test_copy_fills_the_target_and_touches_nothing_else(
     await fill(client, "v1")
     await client.pipeline([("SET", "user:v1:immortal", "x"), ("SET", "user:v2:1", "newer")])
     before = await dump(client)
-    dry = parsed(await run(shared_redis, *"copy --from v1 --to v2 --dry-run -o json".split()))
+    dry = parsed(
+        await run(shared_redis, *["copy", "--from", "v1", "--to", "v2", "--dry-run", "-o", "json"])
+    )
     assert await dump(client) == before
-    document = parsed(await run(shared_redis, *"copy --from v1 --to v2 -o json".split()))
+    document = parsed(
+        await run(shared_redis, *["copy", "--from", "v1", "--to", "v2", "-o", "json"])
+    )
     after = await dump(client)
     assert before.items() <= after.items()
     assert ours(after, "v2") == ours(before, "v1") | ours(before, "v2")
@@ -132,14 +138,16 @@ async def test_verify_counts_what_a_reader_could_not_use(
     client: Connection, shared_redis: RedisProcess
 ) -> None:
     await fill(client, "v1", 20)
-    good = await run(shared_redis, *"verify --version v1 --required id".split())
+    good = await run(shared_redis, *["verify", "--version", "v1", "--required", "id"])
     assert good.code == 0, good.stderr
-    bad = await run(shared_redis, *"verify --version v1 --required user=id,email -o json".split())
+    bad = await run(
+        shared_redis, *["verify", "--version", "v1", "--required", "user=id,email", "-o", "json"]
+    )
     assert bad.code == 1
     (family,) = json.loads(bad.stdout)["families"]
     assert family["missing"] == {"email": 20 + len(ODD_IDS)}
     assert family["corrupt"] == family["incomplete"] == family["sampled"] == 20 + len(ODD_IDS)
-    empty = await run(shared_redis, *"verify --version v2".split())
+    empty = await run(shared_redis, *["verify", "--version", "v2"])
     assert empty.code == 1
     assert "No key of v2 was found (user:v2:…)" in empty.stderr
 
@@ -151,7 +159,7 @@ async def test_keep_lengthens_what_would_end_sooner(
     await fill(client, "v1", 20)
     await client.pipeline([("SET", "user:v1:long", "x", "EX", 9999), ("SET", "user:v1:ever", "x")])
     before = await dump(client)
-    command = "keep --version v1 --for 15m -o json".split()
+    command = ["keep", "--version", "v1", "--for", "15m", "-o", "json"]
     dry = parsed(await run(shared_redis, *command, "--dry-run"))
     assert await dump(client) == before
     document = parsed(await run(shared_redis, *command))
@@ -172,7 +180,7 @@ async def test_retire_takes_the_version_to_the_delimiter(
     foreign = await plant_foreign_keys(client)
     await fill(client, "v1")
     before = await dump(client)
-    command = "retire --version v1 -o json".split()
+    command = ["retire", "--version", "v1", "-o", "json"]
     dry = parsed(await run(shared_redis, *command, "--dry-run"))
     refused = await run(shared_redis, *command)
     assert refused.code == 2
@@ -209,9 +217,11 @@ async def test_credentials_and_rights_are_named_never_shown(
     client: Connection, shared_redis: RedisProcess
 ) -> None:
     await fill(client, "v1", 5)
-    await client.call("ACL", "SETUSER", "probe", *"reset on >secret ~user:* +@all -copy".split())
+    await client.call(
+        "ACL", "SETUSER", "probe", *["reset", "on", ">secret", "~user:*", "+@all", "-copy"]
+    )
     try:
-        command = "copy --from v1 --to v2".split()
+        command = ["copy", "--from", "v1", "--to", "v2"]
         denied = await run(shared_redis, *command, user="probe@", password="secret")
         wrong = await run(shared_redis, *command, user="probe@", password="guess")
         absent = await run(shared_redis, *command, user="probe@")
@@ -265,7 +275,7 @@ async def test_a_copy_that_does_not_fit_is_refused_before_it_begins(
     before = await dump(client)
     used = int((await client.call("MEMORY", "STATS"))[b"total.allocated"])
     await client.call("CONFIG", "SET", "maxmemory", str(int(used * 1.2)))
-    done = await run(own_redis, *"copy --from v1 --to v2".split())
+    done = await run(own_redis, *["copy", "--from", "v1", "--to", "v2"])
     assert done.code == 1
     assert "are left below 85 % of maxmemory" in done.stderr
     assert "raise --memory-ceiling" in done.stderr
