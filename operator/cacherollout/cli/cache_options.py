@@ -187,7 +187,9 @@ def _url(text: str) -> SplitResult:
     problem = "use redis://[user@]host[:port][/db], or rediss:// for TLS."
     try:
         url = urlsplit(text)
-        is_usable = url.scheme in ("redis", "rediss") and url.hostname and url.port != 0
+        # A name that cannot be looked up fails here, and not in the event loop.
+        is_named = (url.hostname or "").encode("idna")
+        is_usable = url.scheme in ("redis", "rediss") and is_named and url.port != 0
     except ValueError:
         is_usable = False
     if not is_usable:
@@ -218,7 +220,13 @@ def _sentinel(text: str, tls: ssl.SSLContext | None) -> Endpoint:
 
 def _password(path: str | None, username: str | None, *, is_asked: bool) -> str | None:
     if path is not None:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        try:
+            return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            # Not chained: the exception carries the bytes.
+            raise click.UsageError(
+                f"--password-file {path}: is not UTF-8 text; store the password alone in it."
+            ) from None
     if PASSWORD_VARIABLE in os.environ and not is_asked:
         return os.environ[PASSWORD_VARIABLE]
     if is_asked or (username and sys.stdin.isatty()):

@@ -71,8 +71,8 @@ _ADVICE: Final[tuple[tuple[type[CacheError], type[Refusal], str], ...]] = (
         UnreachableError,
         Unusable,
         (
-            "Check that the server runs and that --redis names it (rediss:// if it wants TLS); what was "
-            "done stays, and the same command goes on from there."
+            "Check that the server runs and that --redis names it (rediss:// if it wants TLS), then run the "
+            "same command again."
         ),
     ),
     (
@@ -87,6 +87,9 @@ def refusal(error: CacheError, target: Target, missing: tuple[str, ...] = ()) ->
     """What an error of the engine means; `missing` are the rights that the user was found to lack."""
     if isinstance(error, RefusedError):
         return Unusable(_denied(str(error), target, missing))
+    if isinstance(error, CommandError) and "DB index" in str(error):
+        said = f"{target.address}: the server has no such database."
+        return Unusable(f"{said} Correct the number at the end of --redis.")
     for kind, made, advice in _ADVICE:
         if isinstance(error, kind):
             return made(f"{_sentence(str(error))} {advice}".strip())

@@ -100,7 +100,7 @@ def _hint(target: Target, version: str) -> str:
     return f"No key of {version} was found ({keys}): check --family, the version and the database."
 
 
-@cache.command()
+@cache.command(short_help="Count keys, bytes and TTLs, and the room left.")
 @click.option(
     "--version", multiple=True, callback=_version, help="Only this one; repeatable. Else all found."
 )
@@ -314,7 +314,7 @@ def verify(
         raise SystemExit(1)
 
 
-@cache.command()
+@cache.command(short_help="Let a version's keys live for longer.")
 @click.option("--version", required=True, callback=_version, help="The version to keep.")
 @click.option("--for", "time", required=True, metavar="TIME", help="Such as 90s, 15m, 2h or 1d.")
 @_dry_run

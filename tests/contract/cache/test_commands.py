@@ -254,6 +254,15 @@ async def test_an_unknown_server_is_said_at_once(unused_tcp_port: int) -> None:
     assert "Check that the server runs and that --redis names it" in done.stderr
 
 
+async def test_a_database_that_is_not_there_is_named(
+    client: Connection, shared_redis: RedisProcess
+) -> None:
+    url = f"redis://127.0.0.1:{shared_redis.port}/9999"
+    done = await finish(await commands.start("survey", "--redis", url, *FAMILY))
+    assert done.code == 2
+    assert "/9999: the server has no such database" in done.stderr
+
+
 async def test_a_replica_is_left_alone(own_redis: RedisProcess) -> None:
     client = await own_redis.connect()
     await fill(client, "v1", 5)

@@ -68,6 +68,13 @@ def test_a_password_file_comes_before_the_environment(
     assert found.server.endpoint.password == "from file"
 
 
+def test_a_password_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(click.UsageError, match="is not UTF-8 text"):
+        made("redis://op@cache", password_file=str(path))
+
+
 def test_with_sentinels_the_host_is_the_primarys_name() -> None:
     found = made("redis://My-Primary/1", sentinel=("s1", "s2:26380"))
     assert isinstance(found.server, Sentinel)
@@ -82,6 +89,9 @@ def test_with_sentinels_the_host_is_the_primarys_name() -> None:
         ("http://cache", "not the URL of a Redis server"),
         ("cache:6379", "not the URL of a Redis server"),
         ("redis://cache:99999", "not the URL of a Redis server"),
+        ("redis://" + "c" * 64, "not the URL of a Redis server"),
+        ("redis://cache..x", "not the URL of a Redis server"),
+        ("redis:///0", "not the URL of a Redis server"),
         ("redis://cache/one", "a database's number"),
         ("redis://cache?db=1", "a database's number"),
     ],
