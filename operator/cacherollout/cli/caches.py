@@ -5,6 +5,7 @@ Thin: each command makes one operation of the engine, runs it, and shows its rep
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
@@ -13,6 +14,7 @@ from rich.console import Console
 from cacherollout.cache import (
     Codec,
     Copy,
+    CopyCounts,
     Hot,
     Keep,
     Limits,
@@ -224,10 +226,19 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
         notes.append(memory)
     if not done.progress.done:
         notes.append(_hint(target, source))
-    outcome = Outcome(
+    outcome = _copied(found, source, to, notes, is_dry_run=dry_run)
+    if dry_run:
+        outcome.document["estimatedSeconds"] = round(seconds, 3)
+    _finish(target, "copy", outcome, done.seconds)
+
+
+def _copied(
+    found: Sequence[CopyCounts], source: str, to: str, notes: Sequence[str], *, is_dry_run: bool
+) -> Outcome:
+    return Outcome(
         columns=(
             "family",
-            "would copy" if dry_run else "copied",
+            "would copy" if is_dry_run else "copied",
             "left alone",
             "without TTL",
             "size",
@@ -239,7 +250,7 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
         document={
             "from": source,
             "to": to,
-            "dryRun": dry_run,
+            "dryRun": is_dry_run,
             "families": [
                 {
                     "family": one.family,
@@ -250,10 +261,8 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
                 }
                 for one in found
             ],
-            **({"estimatedSeconds": round(seconds, 3)} if dry_run else {}),
         },
     )
-    _finish(target, "copy", outcome, done.seconds)
 
 
 def _with_ceiling(limits: Limits, percent: float) -> Limits:
