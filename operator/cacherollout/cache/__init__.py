@@ -45,7 +45,7 @@ from cacherollout.cache.retirements import (
 )
 from cacherollout.cache.rights import missing_rights
 from cacherollout.cache.servers import Channel, Primary, Sentinel, Server, Single, Standalone
-from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport
+from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport, glance
 from cacherollout.cache.verifications import FamilyVerdict, Verify, VerifyReport
 
 __all__ = [
@@ -104,6 +104,7 @@ __all__ = [
     "Writes",
     "WrongTypeError",
     "check_version",
+    "glance",
     "key_of",
     "missing_rights",
     "probe",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from cacherollout.cache.connections import Command
 from cacherollout.cache.errors import OutOfMemoryError, TemplateError
 from cacherollout.cache.facts import Memory, ServerFacts, read_facts
 from cacherollout.cache.keys import Family, Match, Scope
@@ -37,6 +38,7 @@ class CopyCounts:
         copied: Copied now.
         kept: Not copied: the target had the key already, or the source's key was gone by then.
         without_ttl: Source keys that never expire; their copies do not either.
+        bytes: What the copied take in memory, estimated.
 
     """
 
@@ -44,6 +46,7 @@ class CopyCounts:
     copied: int
     kept: int
     without_ttl: int
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,9 @@ class Copy(Sweep[_Tally, CopyReport]):
     and leaves alone what was there a moment ago: the application's deletion of a key and a COPY onto
     it, in the same turn of the server, would reach the mirror as nothing at all.
 
+    `is_dry_run` counts what would be copied and writes nothing: it looks at the same keys at the same
+    pace, and raises the same `HeadroomError` before it begins.
+
     Pass every declared family: incompatible ones are left out, and their keys are never taken for
     those of a broader template. Costs about 4 µs of server time a key. Running it again copies only
     what is missing.
@@ -85,6 +91,7 @@ class Copy(Sweep[_Tally, CopyReport]):
         source: str,
         target: str,
         is_target_serving: bool = False,
+        is_dry_run: bool = False,
         limits: Limits | None = None,
     ) -> None:
         if source == target:
@@ -96,6 +103,7 @@ class Copy(Sweep[_Tally, CopyReport]):
         scope = Scope(compatible, (source,), others)
         super().__init__(server, scope, limits or Limits(), _Tally())
         self._is_target_serving = is_target_serving
+        self._is_dry_run = is_dry_run
         self._source = source
         self._target = target
         self._target_heads = {family.name: family.template.head(target) for family in compatible}
@@ -116,6 +124,7 @@ class Copy(Sweep[_Tally, CopyReport]):
             missing = max(0, source.keys - survey.of(family.name, self._target).keys)
             self._key_bytes[family.name] = source.bytes_per_key + _TABLE_BYTES
             missing_bytes += missing * self._key_bytes[family.name]
+        self._meter.expected = sum(survey.of(f.name, self._source).keys for f in families)
         survey.memory.require(round(missing_bytes), self._limits.memory_ceiling_percent)
 
     def _arrive(self, facts: ServerFacts) -> None:
@@ -130,12 +139,15 @@ class Copy(Sweep[_Tally, CopyReport]):
             heads[family.name] + identifier + family.template.tail
             for _, family, _, identifier in matches
         ]
-        if self._is_target_serving:
+        if self._is_target_serving or self._is_dry_run:
             present = yield [(b"EXISTS", key) for key in targets]
             tally.kept.update(m.family.name for m, p in zip(matches, present, strict=True) if p)
             targets = [key for key, p in zip(targets, present, strict=True) if not p]
             matches = [match for match, p in zip(matches, present, strict=True) if not p]
-        copies = [(b"COPY", match.key, key) for match, key in zip(matches, targets, strict=True)]
+        copies: list[Command] = [
+            (b"EXISTS", match.key) if self._is_dry_run else (b"COPY", match.key, key)
+            for match, key in zip(matches, targets, strict=True)
+        ]
         ttls = [(b"PTTL", match.key) for match in matches] if self._has_immortal_keys else []
         replies = yield [*copies, *ttls]
         copied = Counter[str]()
@@ -155,6 +167,8 @@ class Copy(Sweep[_Tally, CopyReport]):
             tally.immortal[match.family.name] += ttl == -1
 
     async def _between(self, channel: Channel) -> None:
+        if self._is_dry_run:
+            return
         now = asyncio.get_running_loop().time()
         ceiling = self._limits.memory_ceiling_percent
         if self._memory is not None and now - self._checked_at < _RECHECK_SECONDS:
@@ -173,7 +187,13 @@ class Copy(Sweep[_Tally, CopyReport]):
         tally = self._tally
         return CopyReport(
             tuple(
-                CopyCounts(f.name, tally.copied[f.name], tally.kept[f.name], tally.immortal[f.name])
+                CopyCounts(
+                    f.name,
+                    copied=tally.copied[f.name],
+                    kept=tally.kept[f.name],
+                    without_ttl=tally.immortal[f.name],
+                    bytes=round(tally.copied[f.name] * self._key_bytes[f.name]),
+                )
                 for f in self._scope.families
             )
         )

@@ -22,10 +22,19 @@ _TRIM_AT: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class HotIds:
-    """The hottest ids of one family, hottest first."""
+    """The hottest ids of one family, hottest first.
+
+    Attributes:
+        family: Its name.
+        ids: The ids.
+        heats: Of each id: under ``frequency`` the server's logarithmic counter (0 to 255, more is
+            hotter), under ``idle`` the seconds since the last access (fewer is hotter).
+
+    """
 
     family: str
     ids: tuple[bytes, ...]
+    heats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,13 @@ class Hot(Sweep[dict[str, dict[bytes, int]], HotReport]):
     def _report(self) -> HotReport:
         return HotReport(
             families=tuple(
-                HotIds(name, tuple(identifier for identifier, _ in self._hottest(heats.items())))
+                HotIds(
+                    name,
+                    ids=tuple(identifier for identifier, _ in hottest),
+                    heats=tuple(abs(heat) for _, heat in hottest),
+                )
                 for name, heats in self._tally.items()
+                for hottest in [self._hottest(heats.items())]
             ),
             measure="frequency" if self._is_lfu else "idle",
         )

@@ -17,6 +17,7 @@ from cacherollout.cache.errors import TemplateError
 
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _VERSION_BYTES: Final = re.compile(rb"[A-Za-z0-9._-]")
+_VERSION_OF: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,62}(?![A-Za-z0-9._-])")
 _GLOB: Final = re.compile(rb"[*?\[\]\\]")
 _MIN_PREFIX_BYTES: Final = 3
 _MAX_TEMPLATE_BYTES: Final = 512
@@ -212,6 +213,44 @@ class Scope:
         tails = {f.template.tail for f in self.families}
         tail = tails.pop() if len(tails) == 1 else b""
         return escape_glob(_common_prefix(heads)) + b"*" + escape_glob(tail)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenScope:
+    """Like `Scope`, but of whatever versions there are: for looking around, never for writing.
+
+    What counts as the version is the longest run of bytes that a version may have; templates put a
+    delimiter right behind it, so it is unambiguous. Overlapping templates as in `Scope`.
+    """
+
+    families: tuple[Family, ...]
+
+    def matches(self, keys: Iterable[bytes]) -> list[Match]:
+        """Those of `keys` that lie in this scope, taken apart, in order. O(families) a key."""
+        found = []
+        for key in keys:
+            candidates = [match for f in self.families if (match := _take_apart(f, key))]
+            if candidates:
+                found.append(min(candidates, key=lambda match: len(match.id)))
+        return found
+
+    @property
+    def pattern(self) -> bytes:
+        """A SCAN MATCH pattern that takes every key of this scope; re-check with `matches`."""
+        return escape_glob(_common_prefix([f.template.prefix for f in self.families])) + b"*"
+
+
+def _take_apart(family: Family, key: bytes) -> Match | None:
+    template = family.template
+    if not key.startswith(template.prefix) or not key.endswith(template.tail):
+        return None
+    version = _VERSION_OF.match(key, len(template.prefix))
+    if version is None or not key.startswith(template.middle, version.end()):
+        return None
+    begin, end = version.end() + len(template.middle), len(key) - len(template.tail)
+    if begin >= end:
+        return None
+    return Match(key, family, version.group().decode(), key[begin:end])
 
 
 def _common_prefix(strings: Sequence[bytes]) -> bytes:

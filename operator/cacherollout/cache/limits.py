@@ -52,3 +52,12 @@ class Limits:
     def is_throttled(self) -> bool:
         """Whether the operation pauses between pages."""
         return self.duty_cycle_percent < 100 or self.keys_per_second is not None
+
+    def seconds_for(self, keys: int, *, looked_seconds: float) -> float:
+        """About how long to write `keys` within these limits, never less than their ceiling allows.
+
+        Goes by a walk within the same limits that only looked at them, and took `looked_seconds`: to
+        look at a key and to copy or remove it costs a server about the same.
+        """
+        least = keys / self.keys_per_second if self.keys_per_second else 0.0
+        return max(least, looked_seconds)

@@ -12,8 +12,9 @@ class Progress:
 
     Attributes:
         done: Keys handled so far.
-        total: Keys there are to handle: extrapolated from the share of the keyspace seen, exact
-            once finished; None before the first page.
+        total: Keys there are to handle: counted beforehand from a sample where the operation adds
+            keys, else extrapolated from the share of the keyspace seen; exact once finished; None
+            before the first page.
         bytes: Bytes written on the server so far, estimated; 0 where nothing is written.
         keys_per_second: Mean rate since the start.
         eta_seconds: Time left at the pace so far; None before the first page.
@@ -39,17 +40,22 @@ class Meter:
     examined: int = 0
     bytes: int = 0
     is_finished: bool = False
+    expected: int | None = None
+    """Keys to handle, where known: a walk that adds keys meets them, and its share misleads."""
     families: Counter[str] = field(default_factory=Counter)
 
     def snapshot(self, elapsed_seconds: float) -> Progress:
         """Describe the state after `elapsed_seconds` of work."""
         done = self.families.total()
         share = min(1.0, self.examined / self.keyspace) if self.keyspace else 0.0
+        if self.expected and share:
+            share = min(1.0, done / self.expected)
         if self.is_finished:
             share = 1.0
+        total = round(done / share) if share else self.expected
         return Progress(
             done=done,
-            total=max(done, round(done / share)) if share else None,
+            total=None if total is None else max(done, total),
             bytes=self.bytes,
             keys_per_second=done / elapsed_seconds if elapsed_seconds > 0 else 0.0,
             eta_seconds=elapsed_seconds * (1 - share) / share if share else None,

@@ -44,6 +44,7 @@ class Retire(Sweep[Counter[tuple[str, str]], RetireReport]):
     ) -> None:
         scope = Scope(tuple(families), tuple(versions))
         super().__init__(server, scope, limits or Limits(), Counter())
+        self._versions = scope.versions
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
         if not matches:
@@ -61,7 +62,7 @@ class Retire(Sweep[Counter[tuple[str, str]], RetireReport]):
             tuple(
                 RetiredKeys(family.name, version, self._tally[family.name, version])
                 for family in self._scope.families
-                for version in self._scope.versions
+                for version in self._versions
             )
         )
 
@@ -93,7 +94,8 @@ class Keep(Sweep[Counter[tuple[str, bool]], KeepReport]):
     """Let every key of `version` live for at least `ttl_seconds` from now (PEXPIRE … GT).
 
     Never shortens a TTL and never gives one to a key that has none. Needs Redis 7.0. While a mirror
-    runs over this version, keep over `Mirror.server`.
+    runs over this version, keep over `Mirror.server`. `is_dry_run` counts what would live longer and
+    writes nothing.
     """
 
     def __init__(
@@ -103,6 +105,7 @@ class Keep(Sweep[Counter[tuple[str, bool]], KeepReport]):
         *,
         version: str,
         ttl_seconds: float,
+        is_dry_run: bool = False,
         limits: Limits | None = None,
     ) -> None:
         if ttl_seconds <= 0:
@@ -110,11 +113,16 @@ class Keep(Sweep[Counter[tuple[str, bool]], KeepReport]):
         scope = Scope(tuple(families), (version,))
         super().__init__(server, scope, limits or Limits(), Counter())
         self._ttl_ms = round(ttl_seconds * 1000)
+        self._is_dry_run = is_dry_run
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
         if not matches:
             return
-        replies = yield [(b"PEXPIRE", match.key, self._ttl_ms, b"GT") for match in matches]
+        if self._is_dry_run:
+            ttls = yield [(b"PTTL", match.key) for match in matches]
+            replies = [0 <= ttl < self._ttl_ms for ttl in ttls]
+        else:
+            replies = yield [(b"PEXPIRE", match.key, self._ttl_ms, b"GT") for match in matches]
         for match, is_longer in zip(matches, replies, strict=True):
             self._tally[match.family.name, bool(is_longer)] += 1
 

@@ -5,7 +5,7 @@ its id is random. Asking the server for its ACL would take a right that the user
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from cacherollout.cache.connections import Command
@@ -41,25 +41,34 @@ def _of_key(key: bytes) -> tuple[Command, ...]:
 
 
 async def missing_rights(
-    server: Server, families: Sequence[Family], *, version: str, timeout_seconds: float = 2.0
+    server: Server,
+    families: Sequence[Family],
+    *,
+    version: str,
+    only: Collection[str] | None = None,
+    timeout_seconds: float = 2.0,
 ) -> tuple[str, ...]:
     """What the user may not do, as people read it; empty where nothing is missing.
 
+    `only` names the commands of interest, such as ``{"SCAN", "MEMORY USAGE"}``; None for all that
+    the engine may send.
     Raises the errors of `Connection.connect`, and those of a server that is not well.
     """
     primaries = await server.primaries()
     if not primaries:
         raise UnreachableError("the cache has no primary")
     async with primaries[0].session(timeout_seconds) as channel:
-        missing = [_name(each) for each in _OF_SERVER if not await _may(channel, each)]
+        of_server = [each for each in _OF_SERVER if only is None or _name(each) in only]
+        missing = [_name(each) for each in of_server if not await _may(channel, each)]
         by_prefix: dict[bytes, Family] = {}
         for family in families:
             by_prefix.setdefault(family.template.prefix, family)
         for prefix, family in by_prefix.items():
-            commands = _of_key(key_of(family, version, secrets.token_hex(16).encode()))
+            key = key_of(family, version, secrets.token_hex(16).encode())
+            commands = [each for each in _of_key(key) if only is None or _name(each) in only]
             refused = [_name(each) for each in commands if not await _may(channel, each)]
             place = f"{prefix.decode(errors='replace')}*"
-            if len(refused) == len(commands):
+            if refused and len(refused) == len(commands) > 1:
                 missing.append(f"any access to {place}")
             else:
                 missing += [f"{name} on {place}" for name in refused]

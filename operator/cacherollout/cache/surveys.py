@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from cacherollout.cache.facts import Memory, ServerFacts
-from cacherollout.cache.keys import Family, Match, Scope
+from cacherollout.cache.errors import TemplateError
+from cacherollout.cache.facts import Memory, ServerFacts, probe
+from cacherollout.cache.keys import Family, Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import Server
 from cacherollout.cache.sweeps import Feed, SampleFeed, ScanFeed, Steps, Sweep
@@ -14,6 +15,9 @@ from cacherollout.cache.sweeps import Feed, SampleFeed, ScanFeed, Steps, Sweep
 _WEIGH_FIRST: Final = 200
 _WEIGH_EVERY: Final = 16
 """MEMORY USAGE costs 9 µs a key: weigh the first few of a namespace, then one in sixteen."""
+
+_MAX_VERSIONS: Final = 1000
+"""Where a template finds more versions than this, what it takes for versions are ids."""
 
 _Namespace = tuple[str, str]
 
@@ -70,25 +74,31 @@ class _Tally:
     weight: Counter[_Namespace] = field(default_factory=Counter)
     longest_ms: dict[_Namespace, int] = field(default_factory=dict)
     memories: list[Memory] = field(default_factory=list)
+    seen: set[bytes] = field(default_factory=set)
+    """Keys of a sample; empty where every key is looked at."""
 
 
 class Survey(Sweep[_Tally, SurveyReport]):
     """Count and weigh namespaces. Reads only.
 
     Costs about 2 µs of server time a key in scope and 0.7 µs for every other key. With
-    `examine_at_most` it looks at that many keys, from a random place, and extrapolates.
+    `examine_at_most` it looks at that many keys, from a random place, and extrapolates. With
+    `versions` None it reports those it finds, each family's in alphabetical order, and raises
+    `TemplateError` beyond 1000 of them; memory is O(families * versions).
     """
 
     def __init__(
         self,
         server: Server,
         families: Sequence[Family],
-        versions: Sequence[str],
+        versions: Sequence[str] | None,
         limits: Limits | None = None,
         *,
         examine_at_most: int | None = None,
     ) -> None:
-        scope = Scope(tuple(families), tuple(versions))
+        asked = Scope(tuple(families), ("any",) if versions is None else tuple(versions))
+        scope = OpenScope(asked.families) if versions is None else asked
+        self._versions = None if versions is None else asked.versions
         super().__init__(server, scope, limits or Limits(), _Tally())
         self._examine_at_most = examine_at_most
 
@@ -98,9 +108,10 @@ class Survey(Sweep[_Tally, SurveyReport]):
         return SampleFeed(self._scope.pattern)
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
+        tally = self._tally
+        matches = self._new(matches)
         if not matches:
             return
-        tally = self._tally
         to_weigh = []
         for index, match in enumerate(matches):
             place = tally.keys[match.family.name, match.version] + index
@@ -110,6 +121,7 @@ class Survey(Sweep[_Tally, SurveyReport]):
             *[(b"PTTL", match.key) for match in matches],
             *[(b"MEMORY", b"USAGE", match.key) for match in to_weigh],
         ]
+        self._remember(matches)
         for match, ttl in zip(matches, replies, strict=False):
             namespace = match.family.name, match.version
             tally.keys[namespace] += 1
@@ -120,6 +132,27 @@ class Survey(Sweep[_Tally, SurveyReport]):
             if weight is not None:  # it may have expired meanwhile
                 tally.weighed[match.family.name, match.version] += 1
                 tally.weight[match.family.name, match.version] += weight
+
+        self._check_versions(matches)
+
+    def _new(self, matches: Sequence[Match]) -> Sequence[Match]:
+        """Without those met before: a sample of a small database goes around it twice."""
+        if self._examine_at_most is None:
+            return matches
+        seen = self._tally.seen
+        return list({match.key: match for match in matches if match.key not in seen}.values())
+
+    def _remember(self, matches: Sequence[Match]) -> None:
+        if self._examine_at_most is not None:
+            self._tally.seen.update(match.key for match in matches)
+
+    def _check_versions(self, matches: Sequence[Match]) -> None:
+        if self._versions is None and len(self._tally.keys) > _MAX_VERSIONS:
+            raise TemplateError(
+                f"the key templates find over {_MAX_VERSIONS} versions, such as "
+                f"{matches[-1].version!r}: what stands in the place of {{version}} are ids; "
+                "correct the templates, or name the versions"
+            )
 
     def _arrive(self, facts: ServerFacts) -> None:
         self._tally.memories.append(facts.memory)
@@ -148,11 +181,35 @@ class Survey(Sweep[_Tally, SurveyReport]):
                     ),
                 )
                 for family in self._scope.families
-                for version in self._scope.versions
+                for version in self._versions_of(family)
                 for name in [(family.name, version)]
             ),
             memory=sum_memories(tally.memories),
         )
+
+    def _versions_of(self, family: Family) -> Sequence[str]:
+        if self._versions is not None:
+            return self._versions
+        return sorted(version for name, version in self._tally.keys if name == family.name)
+
+
+async def glance(
+    server: Server,
+    families: Sequence[Family],
+    versions: Sequence[str],
+    limits: Limits | None = None,
+    *,
+    examine_at_most: int = 20_000,
+) -> SurveyReport:
+    """Survey without taking long: exact where the database is small, else from a sample of it.
+
+    Costs at most `examine_at_most` keys looked at; errors as in `Sweep.run`.
+    """
+    is_small = (await probe(server)).keys <= examine_at_most
+    survey = Survey(
+        server, families, versions, limits, examine_at_most=None if is_small else examine_at_most
+    )
+    return await survey.run()
 
 
 def sum_memories(memories: Sequence[Memory]) -> Memory:

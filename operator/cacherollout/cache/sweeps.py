@@ -19,7 +19,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from cacherollout.cache.connections import Command, Page, Reply
 from cacherollout.cache.errors import TRANSIENT
 from cacherollout.cache.facts import ServerFacts, read_facts
-from cacherollout.cache.keys import Match, Scope
+from cacherollout.cache.keys import Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.pacers import Pacer
 from cacherollout.cache.progress import Meter, Progress
@@ -150,7 +150,9 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
     is harmful twice. Counts live in `tally`, so that beginning again can put them back.
     """
 
-    def __init__(self, server: Server, scope: Scope, limits: Limits, tally: TallyT) -> None:
+    def __init__(
+        self, server: Server, scope: Scope | OpenScope, limits: Limits, tally: TallyT
+    ) -> None:
         self._server = server
         self._scope = scope
         self._limits = limits

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "retry": "requests:retry",
     "pause": "requests:pause",
     "resume": "requests:resume",
+    "cache": "caches:cache",
     "crd": "crd:crd",
     "docs": "reference:docs",
     "run": "run:run",

@@ -20,7 +20,14 @@ from cacherollout.cache import (
     TemplateError,
     Verify,
 )
-from tests.contract.cache.conftest import PREFIXES, RedisProcess, dump, plant_foreign_keys
+from tests.contract.cache.conftest import (
+    PREFIXES,
+    RedisProcess,
+    dump,
+    plant_foreign_keys,
+    running,
+    until,
+)
 
 FAST = Limits.unthrottled(page_keys=50)
 POLITE = Limits(keys_per_second=None)
@@ -69,6 +76,23 @@ async def test_copy_fills_the_target_and_touches_nothing_else(
     assert progress.is_finished
     assert progress.done == progress.total == len(ours)
     assert progress.bytes > 0
+
+
+async def test_a_copy_expects_its_source_however_many_keys_it_adds(
+    client: Connection, shared_redis: RedisProcess, users: Family
+) -> None:
+    await fill(client, "v1", 4000)
+    limits = Limits(keys_per_second=10_000)
+    copy = Copy(shared_redis.server, [users], source="v1", target="v2", limits=limits)
+    expected = 4000 + len(ODD_IDS)
+    async with running(copy.run()):
+        await until(lambda: copy.progress.done > expected * 0.8)
+        progress = copy.progress
+    assert not progress.is_finished
+    assert progress.total == expected
+    assert progress.eta_seconds == pytest.approx(
+        (progress.total - progress.done) / progress.keys_per_second, rel=0.05
+    )
 
 
 async def test_copy_never_overwrites_and_again_copies_only_what_is_missing(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cacherollout.cache.errors import TemplateError
-from cacherollout.cache.keys import Family, KeyTemplate, Scope, escape_glob, key_of
+from cacherollout.cache.keys import Family, KeyTemplate, OpenScope, Scope, escape_glob, key_of
 
 PREFIXES = ("user:", "booking:")
 USERS = Family("user", KeyTemplate.parse("user:{version}:{id}", PREFIXES))
@@ -155,3 +155,30 @@ def test_the_scan_pattern_takes_every_key_of_the_scope(version: str, identifier:
         key = key_of(family, version, identifier.encode()).decode()
         assert fnmatch.fnmatchcase(key, scope.pattern.decode())
     assert Scope((TAGGED,), ("v1",)).pattern == b"booking:v1:{*}:all"
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        (b"user:v1:1", ("user", "v1", b"1")),
+        (b"user:v10:*", ("user", "v10", b"*")),
+        (b"user:v1:list:1", ("list", "v1", b"1")),
+        (b"user:v1:list:", ("user", "v1", b"list:")),
+        (b"user:v1:", None),
+        (b"user:v1", None),
+        (b"user::1", None),
+        (b"user:[v1]:1", None),
+        (b"user:" + b"v" * 64 + b":1", None),
+        (b"xuser:v1:1", None),
+    ],
+)
+def test_an_open_scope_tells_the_version_of_a_key(
+    key: bytes, found: tuple[str, str, bytes] | None
+) -> None:
+    templates = {"user": "user:{version}:{id}", "list": "user:{version}:list:{id}"}
+    scope = OpenScope(
+        tuple(Family(name, KeyTemplate.parse(text, ("user:",))) for name, text in templates.items())
+    )
+    matches = [(match.family.name, match.version, match.id) for match in scope.matches([key])]
+    assert matches == ([found] if found else [])
+    assert scope.pattern == b"user:*"

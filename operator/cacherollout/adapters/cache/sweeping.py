@@ -13,9 +13,8 @@ from cacherollout.cache import (
     NamespaceSurvey,
     Progress,
     Retire,
-    Survey,
     Verify,
-    probe,
+    glance,
 )
 from cacherollout.core.actions import CopyWork, KeepWork, RetireWork, VerifyWork
 from cacherollout.core.facts import (
@@ -307,15 +306,10 @@ async def count_namespaces(
     place: Workplace, versions: tuple[str, ...]
 ) -> tuple[NamespaceSurvey, ...]:
     """Keys and bytes of each family under each version: exact on small servers, else estimated."""
-    is_small = (await probe(place.backend.server)).keys <= EXAMINED_KEYS
-    survey = Survey(
-        place.server(),
-        place.families(),
-        versions,
-        place.limits,
-        examine_at_most=None if is_small else EXAMINED_KEYS,
+    report = await glance(
+        place.server(), place.families(), versions, place.limits, examine_at_most=EXAMINED_KEYS
     )
-    return (await survey.run()).namespaces
+    return report.namespaces
 
 
 def example_of(verdict: FamilyVerdict) -> str:
