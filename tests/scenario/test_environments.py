@@ -4,6 +4,7 @@ import pytest
 
 from cacherollout.api.names import Key
 from cacherollout.api.reasons import Phase, Reason
+from tests.factories import attempt
 from tests.scenario.clusters import App, Canary, Template
 from tests.scenario.loops import Scenario
 from tests.scenario.test_releases import FAMILY, given_adopted, serves
@@ -170,6 +171,32 @@ def test_the_load_on_the_origin_paces_the_promotion() -> None:
     world.settle()
     assert serves(world, "b", "v2")
     assert world.said(Reason.PROMOTION_PACED)
+
+
+def test_no_release_begins_on_top_of_errors_that_its_warm_up_may_have_caused() -> None:
+    family = {**FAMILY, "warm": "Replay", "replayPath": "/users/{id}"}
+    world = given_adopted(cache={"backendRef": {"name": "main"}, "families": [family]})
+    world.apps["b"] = App(starts_in=30)
+    world.deploy("b")
+    world.until(lambda: (world.ledger.attempt or attempt()).baseline_ticks >= 3)
+    world.apps["a"] = App(http_errors=0.2)
+    world.until(lambda: world.reason == Reason.GATE_HOLD)
+    assert "v1, answers 20.0 % of requests with 5xx" in world.status["message"]
+    world.run(120)
+    assert world.phase == Phase.WARMING
+    assert not [pod for pod in world.serving() if pod.is_canary]
+    world.apps = {"a": App(), "b": App()}
+    world.settle()
+    assert serves(world, "b", "v2")
+
+
+def test_a_cure_is_warmed_though_the_stable_version_always_failed() -> None:
+    world = given_adopted()
+    world.apps["a"] = App(http_errors=0.2)
+    world.run(30)
+    world.deploy("b")
+    world.settle()
+    assert serves(world, "b", "v2")
 
 
 def test_a_missing_target_is_waited_for() -> None:

@@ -160,6 +160,8 @@ class Attempt:
     baseline_origin: float | None = None
     """Origin reads per second before the canary took any traffic."""
     baseline_ticks: int = 0
+    baseline_failing: float = 0.0
+    """Share (0…1) of the stable version's requests that failed before anything was replayed."""
     stable_traffic: Traffic = field(default_factory=Traffic)
     canary_traffic: Traffic = field(default_factory=Traffic)
     is_paced: bool = False

@@ -104,8 +104,14 @@ def _with_rates(attempt: Attempt, stable: Traffic, canary: Traffic) -> Attempt:
     # the origin through the canary's pods, so they do not raise it.
     known = attempt.baseline_origin
     baseline = stable.origin if known is None else known + BASELINE_WEIGHT * (stable.origin - known)
+    failing = attempt.baseline_failing
+    if attempt.baseline_ticks < MIN_BASELINE_TICKS:
+        failing = max(failing, round(min(1.0, stable.failures / stable.requests), 4))
     return replace(
-        attempt, baseline_origin=round(baseline, 3), baseline_ticks=attempt.baseline_ticks + 1
+        attempt,
+        baseline_origin=round(baseline, 3),
+        baseline_ticks=attempt.baseline_ticks + 1,
+        baseline_failing=failing,
     )
 
 

@@ -94,7 +94,9 @@ class RatioGate:
         if seen <= 0:
             return known
         bad = min(bad, seen)
-        guard = max(_lower(sum(window_bad), sum(window_seen)), _lower(base_bad, base_seen))
+        guard = max(
+            proved_share(sum(window_bad), sum(window_seen)), proved_share(base_bad, base_seen)
+        )
         floor = max(self.target, TOLERANCE * guard)
         step = sqrt(_odds(self.alert) / _odds(self.target))
         # Where nearly everything fails on the stable side, nothing can be worse than it.
@@ -203,8 +205,8 @@ def _odds(share: float) -> float:
     return share / (1 - share)
 
 
-def _lower(bad: float, seen: float) -> float:
-    """Only a proved badness of the stable side may excuse the canary."""
+def proved_share(bad: float, seen: float) -> float:
+    """The share of bad ones that is certain: LCB above. Only that may excuse, or hold, anything."""
     return max(0.0, bad - 2 * sqrt(bad)) / seen if seen > 0 else 0.0
 
 

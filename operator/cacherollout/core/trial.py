@@ -21,7 +21,12 @@ from cacherollout.core.judging import worst
 from cacherollout.core.passes import SOON, Pass, number_of_pods
 from cacherollout.core.ramp import first_step, most, next_step
 from cacherollout.core.versions import is_same, wanted_release
-from cacherollout.core.warmup import is_waiting_for_baseline, is_warm, warm_works
+from cacherollout.core.warmup import (
+    is_stable_failing,
+    is_waiting_for_baseline,
+    is_warm,
+    warm_works,
+)
 
 SILENCE_SECONDS = 30.0
 """Without a counted request on the canary for this long, there is no data."""
@@ -115,6 +120,8 @@ def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
         return Reason(problem.reason), problem.message
     if here.ledger.is_paused:
         return Reason.PAUSED_BY_REQUEST, "The rollout is paused by request."
+    if is_stable_failing(here.spec, here.attempt):
+        return Reason.GATE_HOLD, _failing(here)
     measured = here.observed.measurement
     if measured is None or not is_waiting_for_baseline(here.attempt):
         return None
@@ -130,9 +137,17 @@ def _warming_hold(here: Pass) -> tuple[Reason, str] | None:
     return None
 
 
+def _failing(here: Pass) -> str:
+    """Why nothing is begun on top of what users meet already, in words."""
+    seen = here.attempt.stable_traffic
+    share = 100 * seen.failures / seen.requests
+    return f"The stable version, {here.stable.version}, answers {share:.1f} % of requests with 5xx."
+
+
 def _clause(sentence: str) -> str:
     """A sentence as a part of another one."""
-    return sentence.rstrip(".").replace("The rollout", "the rollout", 1)
+    first, rest = sentence[:4], sentence[4:].rstrip(".")
+    return first.replace("The ", "the ") + rest
 
 
 def _silence_seconds(here: Pass) -> float:
@@ -154,6 +169,8 @@ def _waits(here: Pass, works: tuple[Work, ...], running: list[PodFacts], size: i
         waits.append("the origin's normal load is being measured")
     if not is_warm(works, here.observed.cache):
         waits.append("its namespace is being filled")
+    if is_stable_failing(here.spec, here.attempt):
+        waits.append(_clause(_failing(here)))
     blocked = [
         work.problem.message.rstrip(".") for work in here.observed.cache.works if work.problem
     ]

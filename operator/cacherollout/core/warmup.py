@@ -13,6 +13,7 @@ from cacherollout.api.rollout import CacheRolloutSpec, Warm
 from cacherollout.core.actions import CopyWork, MirrorWork, ReplayWork, VerifyWork, Work
 from cacherollout.core.counting import MIN_BASELINE_TICKS, hit_rate
 from cacherollout.core.facts import CacheFacts
+from cacherollout.core.gates import proved_share
 
 ASSUMED_HIT_RATE: Final = 0.9
 """Used until the stable side was measured."""
@@ -20,7 +21,9 @@ REPLAY_SHARE: Final = 0.8
 """Part of the origin's spare budget that replaying may use."""
 REPLAY_FLOOR: Final = 5.0
 REPLAY_CEILING: Final = 500.0
-"""Requests per second that replaying stays between."""
+"""Requests per second that replaying stays between where the origin has some to spare."""
+REPLAY_TRICKLE: Final = 0.5
+"""Requests per second where it has none: enough to see when it has again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,28 @@ def required_coverage(spec: CacheRolloutSpec, attempt: Attempt) -> float:
 
 
 def replay_rate(spec: CacheRolloutSpec, attempt: Attempt) -> float:
-    """Requests per second that replaying may cause, from what the budget leaves of the origin."""
-    spare = (spec.budget() - 1) * (attempt.baseline_origin or 0.0) * REPLAY_SHARE
+    """Requests per second that replaying may cause, from what the budget leaves of the origin now.
+
+    What the stable version itself asks of the origin beyond its normal load is not there to replay
+    with, and an origin that cannot answer the stable version gets no further work at all.
+    """
+    normal, budget = attempt.baseline_origin or 0.0, spec.budget()
+    left = budget * normal - attempt.stable_traffic.origin
+    if (normal > 0 and left <= 0) or is_stable_failing(spec, attempt):
+        return REPLAY_TRICKLE
+    spare = min((budget - 1) * normal, left) * REPLAY_SHARE
     return round(min(max(spare, REPLAY_FLOOR), REPLAY_CEILING), 1)
+
+
+def is_stable_failing(spec: CacheRolloutSpec, attempt: Attempt) -> bool:
+    """Whether users of the stable version surely meet errors that they did not meet before.
+
+    More than its gate's alert, that is, and more than twice what was usual: a stable version that
+    always fails must not keep its own cure from being warmed.
+    """
+    seen, seconds = attempt.stable_traffic, spec.metrics.interval
+    share = proved_share(seen.failures * seconds, seen.requests * seconds)
+    return share >= max(spec.gates.http_error_rate.alert, 2 * attempt.baseline_failing)
 
 
 def is_warm(works: tuple[Work, ...], cache: CacheFacts) -> bool:

@@ -8,6 +8,7 @@ from cacherollout.core.actions import CopyWork, MirrorWork, ReplayWork, VerifyWo
 from cacherollout.core.facts import CacheFacts, CoherenceFacts, WorkFacts
 from cacherollout.core.warmup import (
     FamilyPlan,
+    is_stable_failing,
     is_waiting_for_baseline,
     is_warm,
     plan_families,
@@ -90,6 +91,36 @@ def test_replaying_takes_four_fifths_of_what_the_budget_leaves(
     base: float | None, rate: float
 ) -> None:
     assert replay_rate(SPEC, attempt(baseline_origin=base)) == rate
+
+
+FAILING = {"requests": 100.0, "failures": 20.0}
+
+
+@pytest.mark.parametrize(
+    ("seen", "rate"),
+    [
+        ({"origin": 100.0}, 80.0),
+        ({"origin": 150.0}, 40.0),
+        ({"origin": 199.0}, 5.0),
+        ({"origin": 200.0}, 0.5),
+        ({"origin": 900.0}, 0.5),
+        ({"origin": 100.0, **FAILING}, 0.5),
+        ({"origin": 100.0, "requests": 100.0, "failures": 0.5}, 80.0),
+    ],
+)
+def test_replaying_leaves_the_origin_to_the_stable_version(
+    seen: dict[str, float], rate: float
+) -> None:
+    here = attempt(baseline_origin=100.0, stable_traffic=traffic(**seen))
+    assert replay_rate(SPEC, here) == rate
+
+
+def test_a_stable_version_that_always_failed_does_not_stop_its_cure() -> None:
+    usual = attempt(
+        baseline_origin=100.0, baseline_failing=0.2, stable_traffic=traffic(origin=100.0, **FAILING)
+    )
+    assert not is_stable_failing(SPEC, usual)
+    assert replay_rate(SPEC, usual) == 80.0
 
 
 COPY, MIRROR = CopyWork(("user",), "v1", "v2"), MirrorWork(("user",), (), "v1", "v2")
