@@ -112,8 +112,9 @@ async def _wait_for_load(sampler: Sampler, narrator: Narrator, meter: Meter) -> 
             is_steady = late > _LEAST_HIT_RATE and abs(late - early) < _STEADY_SPREAD
             if is_steady and used is not None:
                 narrator.say(f"Steady: {late * 100:.0f} % of lookups hit the cache.")
+                allowed = meter.limit(used)
                 narrator.say(
-                    f"PostgreSQL uses {used}m of a core; its limit becomes {meter.limit(used)}m, so "
+                    f"PostgreSQL uses {used}m of a core; its limit becomes {allowed}m, so "
                     f"that {100 / HEADROOM:.0f} % of it are used at rest."
                 )
                 return

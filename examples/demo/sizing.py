@@ -1,4 +1,4 @@
-"""The shop's database is given twice the processor time that it uses at rest, on any machine.
+"""The shop's database is limited to twice the processor time that it was measured to use at rest.
 
 A version bump without care is an outage only where the database has little to spare. How much it
 needs differs from machine to machine by several times, so it is measured, and its limit is set while

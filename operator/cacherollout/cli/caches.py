@@ -6,6 +6,7 @@ Thin: each command makes one operation of the engine, runs it, and shows its rep
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -193,7 +194,7 @@ def copy(target: Target, source: str, to: str, dry_run: bool, memory_ceiling: fl
             f"--from and --to are both {source!r}: nothing would change. Name the version that the "
             "new release reads in --to."
         )
-    limits = _with_ceiling(target.limits, memory_ceiling)
+    limits = replace(target.limits, memory_ceiling_percent=memory_ceiling)
     session = Session(target, version=source, rights={*_READS, "EXISTS", "COPY"})
     operation = Copy(
         target.server,
@@ -262,15 +263,6 @@ def _copied(
                 for one in found
             ],
         },
-    )
-
-
-def _with_ceiling(limits: Limits, percent: float) -> Limits:
-    return Limits(
-        keys_per_second=limits.keys_per_second,
-        duty_cycle_percent=limits.duty_cycle_percent,
-        page_keys=limits.page_keys,
-        memory_ceiling_percent=percent,
     )
 
 

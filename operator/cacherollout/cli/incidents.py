@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cacherollout.adapters.kube.times import rfc3339
 from cacherollout.api.ledger import Abort, Attempt, Ledger, Traffic
 from cacherollout.cli.views import duration
+from cacherollout.core.counting import hit_rate
 from cacherollout.core.passes import number_of_pods
+from cacherollout.core.rollback import failed_requests
 
 _HELP: Final = "docs/troubleshooting.md"
 _NEXT: Final = {
@@ -72,11 +75,10 @@ def _cost(attempt: Attempt, abort: Abort) -> str:
     if attempt.traffic_since is None:
         return "No user reached it: it never took traffic."
     took = duration(abort.at - attempt.traffic_since)
-    failed = next((item.bad for item in attempt.evidence if item.name == "httpErrorRate"), 0.0)
     where = number_of_pods(attempt.admitted, "canary")
     if attempt.promote_at is not None:
         where += " and on those that its promotion had reached"
-    return f"It took traffic for {took} on {where}; {failed:,.0f} of its requests failed."
+    return f"It took traffic for {took} on {where}; {failed_requests(attempt):,.0f} of its requests failed."
 
 
 def _moments(attempt: Attempt, abort: Abort) -> list[tuple[str, ...]]:
@@ -136,7 +138,8 @@ def _both(stable: Traffic, canary: Traffic, bad: str, total: str) -> tuple[str, 
 
 
 def _hit_rate(side: Traffic) -> str:
-    return f"{100 * (1 - side.misses / side.lookups):.1f} %" if side.lookups else "–"
+    share = hit_rate(side)
+    return f"{100 * share:.1f} %" if share is not None else "–"
 
 
 def _counted(attempt: Attempt) -> str:
@@ -153,7 +156,7 @@ def _events(events: Iterable[Mapping[str, Any]], since: float) -> str:
         (str(event.get("lastTimestamp") or ""), str(event["reason"]), str(event["message"]))
         for event in events
     )
-    first = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    first = rfc3339(since)
     return "\n".join(
         f"- {at[11:19]} `{reason}` {message}" for at, reason, message in rows if at >= first
     )

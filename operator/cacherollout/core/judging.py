@@ -5,13 +5,12 @@ namespace of its own cannot reach the stable hit rate, whatever its quality.
 """
 
 from dataclasses import replace
-from math import sqrt
 from typing import Final
 
 from cacherollout.api.ledger import Attempt, Evidence, Judgement, Release
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.facts import IntegritySample, Observed
-from cacherollout.core.gates import Finding, Verdict, ratio_gates
+from cacherollout.core.gates import Finding, Verdict, proved_share, ratio_gates
 from cacherollout.core.warmup import FamilyPlan, plan_families
 
 CORRUPT_TARGET: Final = 0.01
@@ -118,9 +117,8 @@ def _integrity(attempt: Attempt, observed: Observed) -> Finding:
     text = f"{sample.corrupt:,} of {sample.sampled:,} sampled values of {version} are unusable"
     if sample.corrupt:
         text += f" ({sample.example})"
-    proved = (sample.corrupt - 2 * sqrt(sample.corrupt)) / sample.sampled
     verdict = Verdict.UNDECIDED
-    if proved > CORRUPT_TARGET:
+    if proved_share(sample.corrupt, sample.sampled) > CORRUPT_TARGET:
         verdict = Verdict.FAIL
     elif share <= CORRUPT_TARGET:
         verdict = Verdict.PASS

@@ -178,6 +178,11 @@ def _remembered(attempt: Attempt, now: float) -> Attempt:
     return replace(attempt, abort=abort, counted=())
 
 
+def failed_requests(attempt: Attempt) -> float:
+    """Requests that were counted as failed on the release's own pods."""
+    return next((item.bad for item in attempt.evidence if item.name == "httpErrorRate"), 0.0)
+
+
 def summary(here: Pass) -> str:
     """What happened, why, and what it cost, in words for a tired person."""
     attempt, stable = here.attempt, here.stable
@@ -187,10 +192,9 @@ def summary(here: Pass) -> str:
     if began is None or abort is None:
         cost = "It never took traffic."
     else:
-        failed = next((item.bad for item in attempt.evidence if item.name == "httpErrorRate"), 0.0)
         cost = (
             f"{number_of_pods(attempt.admitted)} took traffic for {abort.at - began:.0f} s; "
-            f"{failed:,.0f} requests failed there."
+            f"{failed_requests(attempt):,.0f} requests failed there."
         )
     share = hit_rate(attempt.stable_traffic)
     warm = f" at a hit rate of {share * 100:.1f} %" if share is not None else ""

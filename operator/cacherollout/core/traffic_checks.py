@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Final
 
 from cacherollout.api.ledger import Counters, Evidence
 from cacherollout.core.counting import delta, total
 from cacherollout.core.facts import Measurement
-from cacherollout.core.gates import RatioGate, ratio_gates
+from cacherollout.core.gates import RatioGate, proved_share, ratio_gates
 from cacherollout.core.judging import FOREIGN_LIMIT
 from cacherollout.core.ramp import first_step, most
 from cacherollout.core.readiness import (
@@ -112,7 +111,7 @@ def _gate(seen: Seen, coming: Upcoming | None, sample: _Sample, gate: RatioGate)
             Outcome.OK,
             f"will be reported, not judged: {listed(alone)} starts with values of its own",
         )
-    proved = max(0.0, bad - 2 * sqrt(bad)) / count
+    proved = proved_share(bad, count)
     if proved > gate.target:
         return Item(
             gate.name,
