@@ -5,13 +5,13 @@ the canary and k_b of n_b on the stable side:
 
     p0     = max(target, 1.25 * max(LCB(last five stable ticks), LCB(this stable tick)))
     p1     = the share halfway, in log-odds, between target and alert, moved along with p0
-    llr(q) = k ln(p1/q) + (n-k) ln((1-p1)/(1-q)),   capped to +-H/3 a tick
+    llr(q) = k ln(p1/q) + (n-k) ln((1-p1)/(1-q)),   capped to +-H min(1/3, seconds/22) a tick
     canary_specific = max(0, canary_specific + llr(p0))    -> Fail at H: worse than stable as well
     absolute        = max(0, absolute + llr(target))       -> Hold at H: both sides are bad
     fine            = min(H, fine + llr(target))           -> Pass at -ln 1000, after the soak
 
-The cap makes one bad scrape insufficient, the guard excuses what the stable side shows too, and
-the reset at zero finds a regression that begins late as fast as one that begins at once. The
+The cap makes one bad scrape and a short hiccup of the canary alone insufficient, whatever the
+interval; the guard excuses what the stable side shows too; and the reset at zero finds a regression that begins late as fast as one that begins at once. The
 ceiling of `fine` lets a release pass after a hold that it did not cause is over.
 LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and simulated error rates: docs/explanation/gates.md.
 """
@@ -28,7 +28,11 @@ from cacherollout.core.counting import Tick
 
 EVIDENCE: Final = log(4 * 240 / 1e-3)
 """H: four gates, 240 ticks, one false alarm in a thousand such canaries (union bound)."""
-CAP: Final = EVIDENCE / 3
+MOST_AT_ONCE: Final = EVIDENCE / 3
+"""No single tick may supply more, however long it is."""
+SHORTEST_PROOF: Final = 22.0
+"""Seconds of the canary's badness that are conclusive at the least. Hiccups of a pod last up to about
+15 s and touch four scrapes of 5 s: those must not be, the fifth must, and scrapes are not punctual."""
 PASS: Final = log(1000)
 TOLERANCE: Final = 1.25
 BROKEN: Final = 0.9
@@ -83,7 +87,9 @@ class RatioGate:
     bad: Callable[[Counters], float]
     total: Callable[[Counters], float]
 
-    def update(self, known: Evidence, canary: Counters, stable: Counters | None) -> Evidence:
+    def update(
+        self, known: Evidence, canary: Counters, stable: Counters | None, seconds: float
+    ) -> Evidence:
         """The evidence after one more tick; `stable` None: there is no side to compare with."""
         bad, seen = self.bad(canary), self.total(canary)
         base_bad = self.bad(stable) if stable else 0.0
@@ -102,11 +108,12 @@ class RatioGate:
         # Where nearly everything fails on the stable side, nothing can be worse than it.
         specific = _ratio(bad, seen, floor, step) if floor < BROKEN else 0.0
         plain = _ratio(bad, seen, self.target, step)
+        most = min(MOST_AT_ONCE, EVIDENCE * seconds / SHORTEST_PROOF)
         return replace(
             known,
-            canary_specific=round(max(0.0, known.canary_specific + min(specific, CAP)), 4),
-            absolute=round(max(0.0, known.absolute + min(plain, CAP)), 4),
-            fine=round(min(known.fine + max(plain, -CAP), EVIDENCE), 4),
+            canary_specific=round(max(0.0, known.canary_specific + min(specific, most)), 4),
+            absolute=round(max(0.0, known.absolute + min(plain, most)), 4),
+            fine=round(min(known.fine + max(plain, -most), EVIDENCE), 4),
             bad=known.bad + bad,
             total=known.total + seen,
         )
@@ -195,6 +202,7 @@ def gather(spec: CacheRolloutSpec, attempt: Attempt, tick: Tick) -> Attempt:
             known.get(gate.name, Evidence(gate.name)),
             tick.canary,
             tick.stable if has_stable else None,
+            tick.seconds,
         )
         for gate in ratio_gates(spec)
     )

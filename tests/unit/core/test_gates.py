@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cacherollout.api.ledger import Counters, Evidence
 from cacherollout.core.counting import Tick
-from cacherollout.core.gates import CAP, EVIDENCE, RatioGate, Verdict, gather, ratio_gates
+from cacherollout.core.gates import EVIDENCE, RatioGate, Verdict, gather, ratio_gates
 from tests.factories import SPEC, attempt, counters, spec
 
 GATES = {gate.name: gate for gate in ratio_gates(SPEC)}
@@ -23,18 +23,21 @@ class Reference:
         self.specific = self.absolute = self.fine = 0.0
         self.history: list[tuple[float, float]] = []
 
-    def update(self, bad: float, seen: float, base_bad: float, base_seen: float) -> None:
+    def update(
+        self, bad: float, seen: float, base_bad: float, base_seen: float, seconds: float
+    ) -> None:
         self.history = [*self.history, (base_bad, base_seen)][-5:]
         if seen <= 0:
             return
         window = [sum(column) for column in zip(*self.history, strict=True)]
         guard = max(self._bound(*window), self._bound(base_bad, base_seen))
         floor = max(self.target, 1.25 * guard)
+        cap = EVIDENCE / 3 if seconds > 22 / 3 else EVIDENCE * seconds / 22
         if floor < 0.9:
-            self.specific = max(0.0, self.specific + min(self._llr(bad, seen, floor), CAP))
+            self.specific = max(0.0, self.specific + min(self._llr(bad, seen, floor), cap))
         plain = self._llr(bad, seen, self.target)
-        self.absolute = max(0.0, self.absolute + min(plain, CAP))
-        self.fine = min(self.fine + max(plain, -CAP), EVIDENCE)
+        self.absolute = max(0.0, self.absolute + min(plain, cap))
+        self.fine = min(self.fine + max(plain, -cap), EVIDENCE)
 
     def verdict(self, *, is_soaked: bool) -> Verdict:
         if self.specific >= EVIDENCE:
@@ -76,19 +79,22 @@ def side(bad: float, seen: float) -> Counters:
 SIDES = st.integers(0, 3000).flatmap(lambda seen: st.tuples(st.integers(0, seen), st.just(seen)))
 
 
+SECONDS = st.sampled_from((1.0, 5.0, 8.0, 9.0, 15.0, 60.0))
+
+
 @given(
     name=st.sampled_from(sorted(GATES)),
-    ticks=st.lists(st.tuples(SIDES, SIDES, st.booleans()), min_size=1, max_size=30),
+    ticks=st.lists(st.tuples(SIDES, SIDES, st.booleans(), SECONDS), min_size=1, max_size=30),
 )
 @settings(max_examples=150, deadline=None)
 def test_the_verdicts_are_those_of_the_reference(
-    name: str, ticks: list[tuple[tuple[int, int], tuple[int, int], bool]]
+    name: str, ticks: list[tuple[tuple[int, int], tuple[int, int], bool, float]]
 ) -> None:
     gate = GATES[name]
     reference, known = Reference(gate.target, gate.alert), Evidence(name)
-    for (bad, seen), (base_bad, base_seen), is_soaked in ticks:
-        known = gate.update(known, side(bad, seen), side(base_bad, base_seen))
-        reference.update(bad, seen, base_bad, base_seen)
+    for (bad, seen), (base_bad, base_seen), is_soaked, seconds in ticks:
+        known = gate.update(known, side(bad, seen), side(base_bad, base_seen), seconds)
+        reference.update(bad, seen, base_bad, base_seen, seconds)
         found = gate.find(known, is_soaked=is_soaked, per_second=10)
         assert known.canary_specific == pytest.approx(reference.specific, abs=0.01)
         near = min(
@@ -106,11 +112,12 @@ def run(
     *ticks: tuple[float, float, float, float],
     known: Evidence | None = None,
     is_soaked: bool = True,
+    seconds: float = 15.0,
 ) -> Verdict:
     """The verdict after ticks of (bad, seen, bad, seen) on canary and stable side."""
     known = known or Evidence(gate.name)
     for bad, seen, base_bad, base_seen in ticks:
-        known = gate.update(known, side(bad, seen), side(base_bad, base_seen))
+        known = gate.update(known, side(bad, seen), side(base_bad, base_seen), seconds)
     return gate.find(known, is_soaked=is_soaked, per_second=100).verdict
 
 
@@ -148,6 +155,21 @@ def test_a_series_of_ticks_has_its_verdict(sequence: str) -> None:
     assert run(ERRORS, *ticks) is verdict
 
 
+@pytest.mark.parametrize(
+    ("seconds", "conclusive"),
+    [(1.0, 22), (2.0, 11), (5.0, 5), (5.2, 5), (4.8, 5), (10, 3), (60, 3)],
+)
+def test_a_hiccup_shorter_than_the_shortest_proof_is_not_conclusive_at_any_interval(
+    seconds: float, conclusive: int
+) -> None:
+    def verdict(ticks: int) -> Verdict:
+        return run(ERRORS, *((900, 900, 0, 9000),) * ticks, seconds=seconds)
+
+    assert verdict(conclusive - 1) is Verdict.UNDECIDED
+    # Stored evidence is rounded, so that the last tick may fall short by a hair.
+    assert verdict(conclusive + (seconds < 5)) is Verdict.FAIL
+
+
 def test_nothing_passes_before_the_soak() -> None:
     assert run(ERRORS, *(HEALTHY,) * 10, is_soaked=False) is Verdict.UNDECIDED
 
@@ -162,19 +184,19 @@ def test_a_single_tick_never_fails_nor_holds_nor_passes(bad: int, base: tuple[in
 def test_no_data_is_never_evidence(stable: list[tuple[int, int]]) -> None:
     known = Evidence("httpErrorRate")
     for base_bad, base_seen in stable:
-        known = ERRORS.update(known, Counters(), side(base_bad, base_seen))
+        known = ERRORS.update(known, Counters(), side(base_bad, base_seen), 15)
     assert (known.canary_specific, known.absolute, known.fine, known.total) == (0, 0, 0, 0)
 
 
 def test_without_a_stable_side_the_target_alone_counts() -> None:
     known = Evidence(ERRORS.name)
     for _ in range(3):
-        known = ERRORS.update(known, side(45, 900), None)
+        known = ERRORS.update(known, side(45, 900), None, 15)
     assert ERRORS.find(known, is_soaked=True, per_second=1).verdict is Verdict.FAIL
 
 
 def test_more_bad_than_seen_counts_as_all_bad() -> None:
-    known = ERRORS.update(Evidence(ERRORS.name), Counters(requests=5, failures=50), None)
+    known = ERRORS.update(Evidence(ERRORS.name), Counters(requests=5, failures=50), None, 15)
     assert known.bad == 5
 
 
@@ -186,7 +208,7 @@ def test_whatever_share_both_sides_fail_alike_nobody_is_blamed(name: str, share:
 
 
 def test_the_time_to_a_verdict_is_told() -> None:
-    known = ERRORS.update(Evidence(ERRORS.name), side(0, 100), side(0, 900))
+    known = ERRORS.update(Evidence(ERRORS.name), side(0, 100), side(0, 900), 15)
     found = ERRORS.find(known, is_soaked=True, per_second=100)
     assert found.eta_seconds == pytest.approx(31, abs=2)
     assert ERRORS.eta(known, 0) is None
@@ -194,7 +216,7 @@ def test_the_time_to_a_verdict_is_told() -> None:
 
 
 def test_the_words_say_what_was_counted() -> None:
-    known = ERRORS.update(Evidence(ERRORS.name), side(45, 900), side(0, 9000))
+    known = ERRORS.update(Evidence(ERRORS.name), side(45, 900), side(0, 9000), 15)
     found = ERRORS.find(known, is_soaked=True, per_second=100)
     assert found.message.startswith("45 of 900 requests were answered with a 5xx status")
     assert found.value == "5 %"
