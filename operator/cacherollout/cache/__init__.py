@@ -12,6 +12,7 @@ at any await, may be run again at any time, and shows its ``progress`` while it 
 All keys touched lie under the given families and versions; nothing else is ever written.
 """
 
+from cacherollout.cache.clusters import Cluster
 from cacherollout.cache.connections import Command, Connection, Endpoint, Page, Reply
 from cacherollout.cache.copies import Copy, CopyCounts, CopyReport
 from cacherollout.cache.errors import (
@@ -25,6 +26,7 @@ from cacherollout.cache.errors import (
     RefusedError,
     ServerError,
     TemplateError,
+    TopologyError,
     UnansweredError,
     UnreachableError,
     WrongTypeError,
@@ -44,13 +46,24 @@ from cacherollout.cache.retirements import (
     RetireReport,
 )
 from cacherollout.cache.rights import missing_rights
-from cacherollout.cache.servers import Channel, Primary, Sentinel, Server, Single, Standalone
+from cacherollout.cache.servers import (
+    Channel,
+    Primary,
+    Sentinel,
+    Server,
+    Single,
+    Standalone,
+    Tour,
+    Watch,
+    Watchable,
+)
 from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport, glance
 from cacherollout.cache.verifications import FamilyVerdict, Verify, VerifyReport
 
 __all__ = [
     "CacheError",
     "Channel",
+    "Cluster",
     "Codec",
     "Command",
     "CommandError",
@@ -97,10 +110,14 @@ __all__ = [
     "Survey",
     "SurveyReport",
     "TemplateError",
+    "TopologyError",
+    "Tour",
     "UnansweredError",
     "UnreachableError",
     "Verify",
     "VerifyReport",
+    "Watch",
+    "Watchable",
     "Writes",
     "WrongTypeError",
     "check_version",

@@ -4,11 +4,13 @@ Pushes for our own writes do not come (NOLOOP), but pushes for the application's
 that we are just writing do, and may tell of something that our write has undone. From the moment
 such a write is sent until a round trip begun after its reply has ended, the key is *open*: the
 server has by then delivered every push for what happened before the write. A push for an open key
-makes the change *suspect*. Pure; knows no server and no clock.
+makes the change *suspect*. In a cluster a copy may cross from one primary to another: a push for its
+source may come, and be dealt with, before the copy lands. Such a change is noted once more when the
+key that was copied onto is closed. Pure; knows no server and no clock.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +40,9 @@ class Change:
     is_suspect: bool
     noted_at: float
 
-    def pair(self, versions: tuple[str, str], *, may_grow: bool = True) -> Pair:
+    def pair(
+        self, versions: tuple[str, str], *, may_grow: bool = True, is_clustered: bool = False
+    ) -> Pair:
         """The id's keys under the two `versions`, stable first, and how to reconcile them."""
         changed, other = versions if versions[0] in self.versions else versions[::-1]
         is_both = len(self.versions) == 2
@@ -54,23 +58,31 @@ class Change:
             key_of(self.family, other, self.id),
             is_suspect=self.is_suspect,
             may_grow=may_grow,
+            is_clustered=is_clustered,
         )
 
 
 class Changes:
     """The changes that wait. Not more than `MAX_PENDING`; after that, `has_overflowed`."""
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(
+        self, scope: Scope, *, is_clustered: bool = False, wake: Callable[[], None] | None = None
+    ) -> None:
+        """`wake` is called when something waits that no push announces."""
         self._scope = scope
+        self._is_clustered = is_clustered
+        self._wake = wake
         self._pending: OrderedDict[tuple[str, bytes], Change] = OrderedDict()
         self._taken: dict[tuple[str, bytes], Change] = {}
         self._open: Counter[bytes] = Counter()
+        self._again: dict[bytes, tuple[bytes, float, frozenset[str]]] = {}
+        """By open key: the push for its counterpart that is to be noted once more."""
         self.has_overflowed = False
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def note(self, key: bytes, now: float, serving: Iterable[str]) -> None:
+    def note(self, key: bytes, now: float, serving: Collection[str]) -> None:
         """Take in a push for `key`.
 
         Only changes under versions that serve are the application's; what is written or removed
@@ -80,6 +92,11 @@ class Changes:
         if match is None or match.version not in serving:
             return
         is_suspect = key in self._open
+        if self._is_clustered:
+            for version in self._scope.versions:
+                counterpart = match.under(version)
+                if counterpart != key and counterpart in self._open:
+                    self._again.setdefault(counterpart, (key, now, frozenset(serving)))
         name = (match.family.name, match.id)
         change = self._pending.get(name)
         if change is not None:
@@ -121,3 +138,8 @@ class Changes:
             self._open[key] -= 1
             if self._open[key] <= 0:
                 del self._open[key]
+                again = self._again.pop(key, None)
+                if again is not None:
+                    self.note(*again)
+                    if self._wake is not None:
+                        self._wake()

@@ -24,6 +24,7 @@ from cacherollout.cache.errors import (
     OutOfMemoryError,
     RefusedError,
     ServerError,
+    TakenError,
     UnansweredError,
     UnreachableError,
     WrongTypeError,
@@ -40,7 +41,8 @@ _pack = cast("Callable[[Command], bytes]", hiredis.pack_command)  # typed too na
 
 _NOTHING: Final = object()
 _PLAIN: Final = frozenset({int, bytes})
-_IN_PLACE: Final = (WrongTypeError, OutOfMemoryError, AbortedError)
+IN_PLACE: Final = (WrongTypeError, OutOfMemoryError, AbortedError, TakenError)
+"""Errors that stand in place of one command's reply and leave the rest of its page alone."""
 _CLIENT_NAME: Final = b"cacherollout"
 
 
@@ -103,6 +105,8 @@ class Connection(asyncio.Protocol):
         self._released = asyncio.Event()
         self.lost = asyncio.Event()
         """Set once the connection is of no more use."""
+        self.is_to_cluster = False
+        """Whether the server is a node of a cluster."""
 
     @classmethod
     async def connect(cls, endpoint: Endpoint, *, timeout_seconds: float = 2.0) -> Self:
@@ -126,7 +130,8 @@ class Connection(asyncio.Protocol):
                     else None,
                 )
                 try:
-                    await connection.pipeline(_introduction(endpoint))
+                    hello, *_ = await connection.pipeline(_introduction(endpoint))
+                    connection.is_to_cluster = hello.get(b"mode") == b"cluster"
                 except BaseException:
                     connection.close()
                     raise
@@ -159,7 +164,7 @@ class Connection(asyncio.Protocol):
         """Wait for the replies of a page, in the order of its commands.
 
         A `WrongTypeError` or `OutOfMemoryError` concerns one command and stands in place of its
-        reply; any other error reply is raised, once the whole page is answered.
+        reply (`IN_PLACE` has them all); any other is raised, once the whole page is answered.
 
         Raises:
             UnansweredError: Not answered in time; the connection is closed.
@@ -185,6 +190,10 @@ class Connection(asyncio.Protocol):
         if isinstance(reply, ServerError):
             raise reply
         return reply
+
+    def peers(self) -> Sequence[Self]:
+        """All servers that a command sent here may reach: this one."""
+        return (self,)
 
     def close(self) -> None:
         """Close at once; whoever still waits gets an `UnreachableError`."""
@@ -237,7 +246,7 @@ class Connection(asyncio.Protocol):
             self._fail(UnreachableError(f"{self._endpoint}: sent a reply nobody asked for"))
             return
         page = self._waiting[0]
-        if isinstance(reply, ServerError) and not isinstance(reply, _IN_PLACE):
+        if isinstance(reply, ServerError) and not isinstance(reply, IN_PLACE):
             page.error = page.error or reply
         page.replies.append(reply)
         page.missing -= 1

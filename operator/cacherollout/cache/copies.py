@@ -14,7 +14,7 @@ from typing import Final
 
 from cacherollout.cache.connections import Command
 from cacherollout.cache.errors import OutOfMemoryError, TemplateError
-from cacherollout.cache.facts import Memory, ServerFacts, read_facts
+from cacherollout.cache.facts import Memory, ServerFacts, read_facts, tightest
 from cacherollout.cache.keys import Family, Match, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import Channel, Server
@@ -125,7 +125,10 @@ class Copy(Sweep[_Tally, CopyReport]):
             self._key_bytes[family.name] = source.bytes_per_key + _TABLE_BYTES
             missing_bytes += missing * self._key_bytes[family.name]
         self._meter.expected = sum(survey.of(f.name, self._source).keys for f in families)
-        survey.memory.require(round(missing_bytes), self._limits.memory_ceiling_percent)
+        # A cluster spreads keys evenly; where it does not, the looks on the way find out.
+        share = round(missing_bytes / max(1, len(survey.memories)))
+        for memory in survey.memories:
+            memory.require(share, self._limits.memory_ceiling_percent)
 
     def _arrive(self, facts: ServerFacts) -> None:
         self._has_immortal_keys = facts.has_immortal_keys
@@ -175,13 +178,13 @@ class Copy(Sweep[_Tally, CopyReport]):
             headroom = self._memory.headroom_bytes(ceiling)
             if headroom is None or self._unchecked_bytes * _RECHECK_SHARE < headroom:
                 return
-        facts = await read_facts(channel)
-        self._has_immortal_keys = facts.has_immortal_keys
-        self._memory = facts.memory
+        found = [await read_facts(peer) for peer in channel.peers()]
+        self._has_immortal_keys = any(facts.has_immortal_keys for facts in found)
+        self._memory = tightest([facts.memory for facts in found], ceiling)
         self._unchecked_bytes = 0.0
         self._checked_at = now
         next_page = self._limits.page_keys * max(self._key_bytes.values())
-        facts.memory.require(round(next_page), ceiling)
+        self._memory.require(round(next_page), ceiling)
 
     def _report(self) -> CopyReport:
         tally = self._tally

@@ -51,6 +51,10 @@ class AbortedError(CommandError):
     """A transaction was not run: one of its commands was refused. In place of a reply."""
 
 
+class TakenError(CommandError):
+    """RESTORE without REPLACE found the key there (BUSYKEY); in place of a reply."""
+
+
 class RefusedError(ServerError):
     """Authentication failed or the ACL user lacks a right; permanent until credentials change."""
 
@@ -67,8 +71,24 @@ class OutOfMemoryError(ServerError):
     """The server is at `maxmemory` and may not evict (OOM); returned in place of a reply."""
 
 
-class MovedError(ServerError):
-    """A cluster node says that the slot lives elsewhere (MOVED or ASK)."""
+class SplitError(NotReadyError):
+    """The keys of one command are on two nodes while their slot moves (TRYAGAIN)."""
+
+
+class TopologyError(ServerError):
+    """A node of a cluster was spoken to as if it were a server of its own, or the reverse."""
+
+
+class MovedError(TopologyError):
+    """A cluster node says that the slot lives elsewhere (MOVED)."""
+
+
+class AskError(MovedError):
+    """A cluster node says that this one key is on its way elsewhere (ASK)."""
+
+
+class GoneError(CacheError):
+    """A cluster node holds nothing any more of what it was to be walked for."""
 
 
 TRANSIENT: Final = (UnreachableError, NotReadyError, ReadOnlyError)
@@ -82,15 +102,17 @@ _BY_CODE: Final[dict[str, type[ServerError]]] = {
     "BUSY": NotReadyError,
     "MASTERDOWN": NotReadyError,
     "CLUSTERDOWN": NotReadyError,
-    "TRYAGAIN": NotReadyError,
+    "TRYAGAIN": SplitError,
     "MISCONF": NotReadyError,
     "NOREPLICAS": NotReadyError,
     "NOSCRIPT": ScriptLostError,
     "EXECABORT": AbortedError,
+    "BUSYKEY": TakenError,
     "READONLY": ReadOnlyError,
     "OOM": OutOfMemoryError,
     "MOVED": MovedError,
-    "ASK": MovedError,
+    "ASK": AskError,
+    "CROSSSLOT": TopologyError,
     "WRONGTYPE": WrongTypeError,
 }
 

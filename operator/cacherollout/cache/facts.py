@@ -1,6 +1,8 @@
 """What a server says about itself: identity, memory, eviction policy."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cacherollout.cache.errors import HeadroomError, UnreachableError
@@ -109,9 +111,39 @@ def _has_immortals(keyspace: str) -> bool:
 
 
 async def probe(server: Server, *, timeout_seconds: float = 2.0) -> ServerFacts:
-    """Look at the first primary once, without patience; errors as in `Connection.connect`."""
-    primaries = await server.primaries()
-    if not primaries:
+    """Look at every primary once, without patience; errors as in `Connection.connect`.
+
+    Keys and memory are those of all together; who it is, is said by the first.
+    """
+    found = []
+    for primary in await server.primaries():
+        async with primary.session(timeout_seconds) as channel:
+            found.append(await read_facts(channel))
+    if not found:
         raise UnreachableError("the cache has no primary")
-    async with primaries[0].session(timeout_seconds) as channel:
-        return await read_facts(channel)
+    return replace(
+        found[0],
+        keys=sum(facts.keys for facts in found),
+        has_immortal_keys=any(facts.has_immortal_keys for facts in found),
+        memory=sum_memories([facts.memory for facts in found]),
+    )
+
+
+def sum_memories(memories: Sequence[Memory]) -> Memory:
+    """Add up several primaries: unlimited if one is, and evicting if one is."""
+    limits = [memory.limit_bytes for memory in memories]
+    return Memory(
+        used_bytes=sum(memory.used_bytes for memory in memories),
+        limit_bytes=None if None in limits else sum(limit or 0 for limit in limits),
+        policy=next((m.policy for m in memories if m.may_evict), memories[0].policy),
+    )
+
+
+def tightest(memories: Sequence[Memory], ceiling_percent: float) -> Memory:
+    """The one with the least headroom; one without a limit has the most."""
+
+    def headroom(memory: Memory) -> float:
+        left = memory.headroom_bytes(ceiling_percent)
+        return math.inf if left is None else left
+
+    return min(memories, key=headroom)

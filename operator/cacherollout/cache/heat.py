@@ -13,7 +13,7 @@ from typing import Final, Literal
 from cacherollout.cache.facts import ServerFacts
 from cacherollout.cache.keys import Family, Match, Scope, key_of
 from cacherollout.cache.limits import Limits
-from cacherollout.cache.servers import Server
+from cacherollout.cache.servers import FirstOnly, Server, Tour
 from cacherollout.cache.sweeps import Feed, ListFeed, Steps, Sweep
 
 _TRIM_AT: Final = 2
@@ -135,6 +135,9 @@ class Coverage(Sweep[list[int], CoverageReport]):
 
     def _feed(self) -> Feed:
         return ListFeed(self._keys)
+
+    def _tour(self) -> Tour:
+        return FirstOnly(self._server)
 
     def _arrive(self, facts: ServerFacts) -> None:
         self._meter.keyspace = len(self._keys)

@@ -25,15 +25,14 @@ What no mirror can see, and what applications therefore must do:
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Generator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from cacherollout.cache.changes import Changes
-from cacherollout.cache.channels import MirrorChannel, OneConnection
-from cacherollout.cache.connections import Command, Connection, Reply
+from cacherollout.cache.channels import Lent, MirrorChannel
+from cacherollout.cache.connections import Command, Connection
 from cacherollout.cache.errors import (
     TRANSIENT,
     NotReadyError,
@@ -41,12 +40,13 @@ from cacherollout.cache.errors import (
     TemplateError,
     UnreachableError,
 )
-from cacherollout.cache.facts import read_facts
+from cacherollout.cache.facts import read_facts, tightest
 from cacherollout.cache.keys import Family, Scope
 from cacherollout.cache.limits import Limits
-from cacherollout.cache.reconciling import LOAD, Outcome, in_step
+from cacherollout.cache.lockstep import hold, in_step
+from cacherollout.cache.reconciling import LOAD
 from cacherollout.cache.repairs import Repair
-from cacherollout.cache.servers import Channel, Primary, Server, Single
+from cacherollout.cache.servers import Channel, Mapped, Server, Watch, Watchable
 
 _BATCH: Final = 50
 _HEARTBEAT_SECONDS: Final = 1.0
@@ -88,7 +88,7 @@ class MirrorState:
 
 
 class Mirror:
-    """A two-way mirror between `stable` and `target` on one primary. Needs Redis 6.2.
+    """A two-way mirror between `stable` and `target`. Needs Redis 6.2; in a cluster 7.0.
 
     `serving` says which of the two take application traffic, and may be set while the mirror runs:
     set both *before* the target's first pod is admitted, the target alone after promotion. Changes
@@ -100,7 +100,7 @@ class Mirror:
 
     def __init__(
         self,
-        server: Single,
+        server: Watchable,
         families: Sequence[Family],
         *,
         stable: str,
@@ -111,7 +111,7 @@ class Mirror:
     ) -> None:
         if stable == target:
             raise TemplateError(f"target: must differ from stable, both are {stable!r}")
-        self._primary = server
+        self._primaries = server
         self._scope = Scope(tuple(families), (stable, target))
         self._versions = (stable, target)
         self._limits = limits or Limits()
@@ -119,13 +119,13 @@ class Mirror:
         self._changes = Changes(self._scope)
         self._wake = asyncio.Event()
         self._coherent = asyncio.Event()
-        self._connection: Connection | None = None
+        self._watch: Watch | None = None
         self._first_gap_seconds = gap_seconds
         self._alive_at = -math.inf
         self._has_room = True
         self._gaps = self._mirrored = self._removed = self._repaired = 0
         self._lags: deque[float] = deque(maxlen=_LAGS)
-        self.server: Server = _MirrorServer(self)
+        self.server: Server = Mapped(server, partial(Lent, self._lend))
         """A `Server` whose writes this mirror knows to be ours; for Copy, Keep and Retire."""
 
     @property
@@ -164,15 +164,13 @@ class Mirror:
         await self._coherent.wait()
 
     def channel(self) -> Channel:
-        """The mirror's own connection, as `server` lends it.
+        """The mirror's own connections, as `server` lends them.
 
         Raises:
-            UnreachableError: There is none at the moment.
+            UnreachableError: There are none at the moment.
 
         """
-        if self._connection is None:
-            raise UnreachableError("the mirror has no connection at the moment")
-        return MirrorChannel(self._connection, self._changes)
+        return MirrorChannel(self._watched().channel, self._changes)
 
     async def run(self) -> None:
         """Mirror until cancelled; reconnect and repair after every loss.
@@ -194,35 +192,36 @@ class Mirror:
                 retry_seconds = min(2 * retry_seconds, _LAST_RETRY_SECONDS)
 
     async def _live(self) -> None:
-        """One connection's life: track, then apply, repair and watch until something fails."""
-        timeout_seconds = self._limits.timeout_seconds
-        connection = await self._primary.connect(timeout_seconds=timeout_seconds)
-        self._changes = changes = Changes(self._scope)
-        connection.on_push = partial(self._note, connection, changes)
+        """One watch's life: track, then apply, repair and look until something fails."""
         tasks: list[asyncio.Task[None]] = []
-        try:
-            await connection.pipeline([*LOAD, self._tracking()])
-            self._connection = connection
-            loops = (
-                self._apply(connection, changes),
-                self._beat(connection),
-                self._repair(connection, changes),
-                _until_lost(connection),
-            )
-            tasks += [asyncio.create_task(loop) for loop in loops]
-            while True:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-                    tasks.remove(task)
-        finally:
-            self._connection = None
-            self._gaps += self._coherent.is_set()
-            self._coherent.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await connection.wait_closed()
+        async with self._primaries.watch(self._limits.timeout_seconds) as watch:
+            changes = Changes(self._scope, is_clustered=watch.is_clustered, wake=self._wake.set)
+            self._changes = changes
+            try:
+                for connection in watch.connections:
+                    connection.on_push = partial(self._note, watch, changes)
+                    await connection.pipeline([*LOAD, self._tracking()])
+                await watch.check()  # while the first were told to track, others may have come
+                self._watch = watch
+                loops = (
+                    self._apply(watch, changes),
+                    self._beat(watch),
+                    self._repair(watch, changes),
+                    *(_until_lost(connection) for connection in watch.connections),
+                )
+                tasks += [asyncio.create_task(loop) for loop in loops]
+                while True:
+                    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        task.result()
+                        tasks.remove(task)
+            finally:
+                self._watch = None
+                self._gaps += self._coherent.is_set()
+                self._coherent.clear()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tracking(self) -> Command:
         heads = {f.template.head(v) for f in self._scope.families for v in self._versions}
@@ -231,96 +230,91 @@ class Mirror:
         prefixes = [part for head in sorted(outer) for part in (b"PREFIX", head)]
         return (b"CLIENT", b"TRACKING", b"ON", b"BCAST", *prefixes, b"NOLOOP")
 
-    def _note(self, connection: Connection, changes: Changes, push: Sequence[Any]) -> None:
+    def _note(self, watch: Watch, changes: Changes, push: Sequence[Any]) -> None:
         if push[0] != b"invalidate" or push[1] is None:  # None: FLUSHALL, which leaves no key
             return
         now = asyncio.get_running_loop().time()
         for key in push[1]:
             changes.note(key, now, self._serving)
         if changes.has_overflowed:
-            connection.close()
+            for connection in watch.connections:
+                connection.close()
         self._wake.set()
 
-    async def _apply(self, connection: Connection, changes: Changes) -> None:
+    async def _apply(self, watch: Watch, changes: Changes) -> None:
         loop = asyncio.get_running_loop()
-        channel = MirrorChannel(connection, changes)
+        channel = MirrorChannel(watch.channel, changes)
         while True:
             batch = changes.take(_BATCH)
             if not batch:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            steps = in_step(
-                [change.pair(self._versions, may_grow=self._has_room) for change in batch]
-            )
-            outcomes = await _drive(steps, channel)
+            pairs = [
+                change.pair(
+                    self._versions, may_grow=self._has_room, is_clustered=watch.is_clustered
+                )
+                for change in batch
+            ]
+            conversation = in_step([pair.steps() for pair in pairs])
+            outcomes = await hold(conversation, channel.pipeline)
             now = loop.time()
             self._lags.extend(now - change.noted_at for change in batch)
             self._mirrored += sum(outcome > 0 for outcome in outcomes)
             self._removed -= sum(min(0, outcome) for outcome in outcomes)
 
-    async def _beat(self, connection: Connection) -> None:
+    async def _beat(self, watch: Watch) -> None:
         loop = asyncio.get_running_loop()
         while True:
             sent_at = loop.time()
-            facts = await read_facts(connection)
+            memories = [(await read_facts(each)).memory for each in watch.connections]
+            await watch.check()
             if self._coherent.is_set():
                 self._alive_at = sent_at
-            headroom = facts.memory.headroom_bytes(self._limits.memory_ceiling_percent)
+            ceiling = self._limits.memory_ceiling_percent
+            headroom = tightest(memories, ceiling).headroom_bytes(ceiling)
             self._has_room = headroom is None or headroom > 0
             await asyncio.sleep(_HEARTBEAT_SECONDS)
 
-    async def _repair(self, connection: Connection, changes: Changes) -> None:
+    async def _repair(self, watch: Watch, changes: Changes) -> None:
+        async def lend(_: float) -> tuple[Watch, Changes]:
+            return watch, changes
+
         loop = asyncio.get_running_loop()
         gap_seconds = self._first_gap_seconds
         if self._alive_at > -math.inf:
             gap_seconds = loop.time() - self._alive_at
         repair = Repair(
-            OneConnection(connection, changes),
+            Mapped(self._primaries, partial(Lent, lend)),
             self._scope,
             serving=self._serving,
             gap_seconds=gap_seconds,
             limits=self._limits,
+            is_clustered=watch.is_clustered,
         )
         report = await repair.run()
         while len(changes):
-            await connection.call("PING")
+            for connection in watch.connections:
+                await connection.call("PING")
         self._repaired += report.overwritten + report.removed
         self._alive_at = loop.time()
         self._coherent.set()
+
+    async def _lend(self, timeout_seconds: float) -> tuple[Watch, Changes]:
+        """The watch, once the mirror is coherent."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await self.coherent()
+        except TimeoutError as error:
+            raise NotReadyError("the mirror is not coherent yet") from error
+        return self._watched(), self._changes
+
+    def _watched(self) -> Watch:
+        if self._watch is None:
+            raise UnreachableError("the mirror has no connection at the moment")
+        return self._watch
 
 
 async def _until_lost(connection: Connection) -> None:
     await connection.lost.wait()
     await connection.call("PING")  # raises what it was lost for
-
-
-async def _drive(
-    steps: Generator[Sequence[Command], list[Reply], list[Outcome]], channel: Channel
-) -> list[Outcome]:
-    try:
-        commands = next(steps)
-        while True:
-            commands = steps.send(await channel.pipeline(commands))
-    except StopIteration as end:
-        outcomes: list[Outcome] = end.value
-        return outcomes
-
-
-class _MirrorServer:
-    """`Mirror.server`: whichever connection the mirror has, once it is coherent."""
-
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
-
-    async def primaries(self) -> Sequence[Primary]:
-        return (self,)
-
-    @asynccontextmanager
-    async def session(self, timeout_seconds: float) -> AsyncIterator[Channel]:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._mirror.coherent()
-        except TimeoutError as error:
-            raise NotReadyError("the mirror is not coherent yet") from error
-        yield self._mirror.channel()

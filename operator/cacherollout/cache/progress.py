@@ -40,6 +40,8 @@ class Meter:
     examined: int = 0
     bytes: int = 0
     is_finished: bool = False
+    unseen: float = 0.0
+    """The share of the keys that lies on primaries not walked over yet, 0 to 1."""
     expected: int | None = None
     """Keys to handle, where known: a walk that adds keys meets them, and its share misleads."""
     families: Counter[str] = field(default_factory=Counter)
@@ -48,6 +50,7 @@ class Meter:
         """Describe the state after `elapsed_seconds` of work."""
         done = self.families.total()
         share = min(1.0, self.examined / self.keyspace) if self.keyspace else 0.0
+        share *= 1 - self.unseen
         if self.expected and share:
             share = min(1.0, done / self.expected)
         if self.is_finished:

@@ -12,20 +12,21 @@ at the keys as they are now. What makes acting on such a look safe:
   suspicion the rules take up.
 
 Each rule is a generator for one pair of keys: commands out, replies in, the outcome at the end (a
-positive number for a copy, minus n for n keys removed). `in_step` runs many of them at once, a page for
-each step. Scripts only look: what they write is pushed to us like anybody's.
+positive number for a copy, minus n for n keys removed); see `lockstep`. Scripts only look: what they write is pushed to us like anybody's.
 """
 
 import hashlib
-from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
 from cacherollout.cache.connections import Command, Reply
+from cacherollout.cache.errors import SplitError
+from cacherollout.cache.lockstep import Conversation
+from cacherollout.cache.slots import slot_of
 
 Outcome = int
-PairSteps = Generator[Sequence[Command], list[Reply], Outcome]
+PairSteps = Conversation[Outcome]
 
 _COMPARE: Final = b"""
 local function dump(key) return redis.call('DUMP', key) end
@@ -36,6 +37,12 @@ local is_same = dump(KEYS[1]) == other
 local is_string = redis.call('TYPE', KEYS[1])['ok'] == 'string'
 local is_copy = math.abs(ttl(KEYS[1]) - ttl(KEYS[2])) <= 1 and (is_same or not is_string)
 return {is_same and 1 or 0, is_copy and 1 or 0, redis.sha1hex(other)}
+"""
+_PRINT: Final = b"""
+local value = redis.call('DUMP', KEYS[1])
+if not value then return {'', 0, 0} end
+local is_string = redis.call('TYPE', KEYS[1])['ok'] == 'string'
+return {redis.sha1hex(value), redis.call('PEXPIRETIME', KEYS[1]), is_string and 1 or 0}
 """
 _DIGEST: Final = b"""
 local value = redis.call('DUMP', KEYS[1])
@@ -49,11 +56,15 @@ def _sha(script: bytes) -> bytes:
 
 _COMPARE_SHA: Final = _sha(_COMPARE)
 _DIGEST_SHA: Final = _sha(_DIGEST)
+_PRINT_SHA: Final = _sha(_PRINT)
 _ABSENT: Final = -2
 """What PTTL replies for a key that is not there."""
+_ALIKE_MS: Final = 20
+"""A slot's move carries a key over with the time it has left, so its expiry shifts a little."""
 LOAD: Final[tuple[Command, ...]] = (
     (b"SCRIPT", b"LOAD", _COMPARE),
     (b"SCRIPT", b"LOAD", _DIGEST),
+    (b"SCRIPT", b"LOAD", _PRINT),
 )
 """What a connection must run before it runs rules."""
 
@@ -91,6 +102,7 @@ class Pair:
         other: Its counterpart.
         is_suspect: Whether the application may have changed `changed` before a write of ours.
         may_grow: Whether a copy may be made where there is none yet; False when memory is short.
+        is_clustered: Whether the keys may lie on different primaries.
         old_ms: For the GAP rules: a remaining TTL below it proves a value older than the gap.
 
     """
@@ -100,7 +112,13 @@ class Pair:
     other: bytes
     is_suspect: bool = False
     may_grow: bool = True
+    is_clustered: bool = False
     old_ms: int = 0
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether no one command may name both keys."""
+        return self.is_clustered and slot_of(self.changed) != slot_of(self.other)
 
     def steps(self) -> PairSteps:
         """Reconcile."""
@@ -125,29 +143,11 @@ class Pair:
 
 def destination(command: Command) -> bytes | None:
     """The key onto which a command may copy another, if any."""
-    target = command[2] if command[0] == b"COPY" else None
-    return target if isinstance(target, bytes) else None
-
-
-def in_step(pairs: Sequence[Pair]) -> Generator[Sequence[Command], list[Reply], list[Outcome]]:
-    """Reconcile many pairs, all first steps in one page, then all second steps, and so on."""
-    outcomes = [0] * len(pairs)
-    running: list[tuple[int, PairSteps, Sequence[Command]]] = []
-    for index, pair in enumerate(pairs):
-        steps = pair.steps()
-        running.append((index, steps, next(steps)))
-    while running:
-        replies = yield [command for _, _, commands in running for command in commands]
-        still: list[tuple[int, PairSteps, Sequence[Command]]] = []
-        at = 0
-        for index, steps, commands in running:
-            try:
-                still.append((index, steps, steps.send(replies[at : at + len(commands)])))
-            except StopIteration as end:
-                outcomes[index] = end.value
-            at += len(commands)
-        running = still
-    return outcomes
+    match command:
+        case (b"COPY", _, bytes(target), *_) | (b"RESTORE", bytes(target), *_):
+            return target
+        case _:
+            return None
 
 
 def _remove(*keys: bytes) -> PairSteps:
@@ -235,25 +235,35 @@ def _gap(pair: Pair) -> PairSteps:
     return 0 if is_old else (yield from _remove_other(pair))
 
 
-def _compare(
-    pair: Pair,
-) -> Generator[Sequence[Command], list[Reply], tuple[bool, bool, bytes]]:
+def _compare(pair: Pair) -> Conversation[tuple[bool, bool, bytes]]:
     """Whether values are equal, whether one may be a copy of the other, what the other is."""
-    (verdict,) = yield [(b"EVALSHA", _COMPARE_SHA, 2, pair.changed, pair.other)]
-    is_same, is_copy, seen = verdict
-    return bool(is_same), bool(is_copy), seen
+    if not pair.is_apart:
+        (verdict,) = yield [(b"EVALSHA", _COMPARE_SHA, 2, pair.changed, pair.other)]
+        if not isinstance(verdict, SplitError):  # their slot is on the move, and they are apart
+            is_same, is_copy, seen = verdict
+            return bool(is_same), bool(is_copy), seen
+    one, other = yield [(b"EVALSHA", _PRINT_SHA, 1, key) for key in (pair.changed, pair.other)]
+    if not one[0] or not other[0]:
+        return False, False, b""
+    are_same = one[0] == other[0]
+    do_expire_alike = abs(one[1] - other[1]) <= _ALIKE_MS
+    return are_same, do_expire_alike and (are_same or not one[2]), other[0]
 
 
 def _replace(pair: Pair, seen: bytes) -> PairSteps:
     """Copy over the other; remove both if somebody changed either meanwhile, or memory is out."""
     copy: Command = (b"COPY", pair.changed, pair.other, b"REPLACE")
+    if pair.is_apart:
+        expires_at_ms, value = yield [(b"PEXPIRETIME", pair.changed), (b"DUMP", pair.changed)]
+        if value is None or expires_at_ms == _ABSENT:
+            return (yield from _remove(pair.changed, pair.other))
+        ttl = max(0, expires_at_ms)
+        copy = (b"RESTORE", pair.other, ttl, value, b"ABSTTL", b"REPLACE")
     copied = yield from _unless_changed(pair.other, seen, copy)
-    return 1 if copied == 1 else (yield from _remove(pair.changed, pair.other))
+    return 1 if copied in (1, b"OK") else (yield from _remove(pair.changed, pair.other))
 
 
-def _unless_changed(
-    key: bytes, seen: bytes, write: Command
-) -> Generator[Sequence[Command], list[Reply], Reply]:
+def _unless_changed(key: bytes, seen: bytes, write: Command) -> Conversation[Reply]:
     """Run `write`; its reply, or None if `key` was not what was seen before, or it was refused."""
     *_, done = yield [(b"MULTI",), (b"EVALSHA", _DIGEST_SHA, 1, key), write, (b"EXEC",)]
     if not isinstance(done, list):

@@ -21,11 +21,12 @@ Runs over the mirror's own connection, beside the live changes, page by page wit
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cacherollout.cache.keys import Match, Scope
 from cacherollout.cache.limits import Limits
-from cacherollout.cache.reconciling import Pair, Rule, in_step
+from cacherollout.cache.lockstep import in_step
+from cacherollout.cache.reconciling import Pair, Rule
 from cacherollout.cache.servers import Server
 from cacherollout.cache.sweeps import Steps, Sweep
 
@@ -53,16 +54,21 @@ class Repair(Sweep[Counter[str], RepairReport]):
         serving: frozenset[str],
         gap_seconds: float | None,
         limits: Limits,
+        is_clustered: bool = False,
     ) -> None:
         super().__init__(server, scope, limits, Counter())
         self._stable, self._target = scope.versions
         self._serving = serving
         self._standby = self._stable if serving == {self._target} else self._target
         self._gap_seconds = gap_seconds
+        self._is_clustered = is_clustered
 
     def _steps(self, matches: Sequence[Match]) -> Steps:
-        pairs = [pair for match in matches if (pair := self._pair(match)) is not None]
-        for outcome in (yield from in_step(pairs)):
+        found = [pair for match in matches if (pair := self._pair(match)) is not None]
+        pairs = (
+            [replace(pair, is_clustered=True) for pair in found] if self._is_clustered else found
+        )
+        for outcome in (yield from in_step([pair.steps() for pair in pairs])):
             self._tally["overwritten"] += outcome > 0
             self._tally["removed"] -= min(0, outcome)
 

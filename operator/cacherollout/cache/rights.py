@@ -5,11 +5,13 @@ its id is random. Asking the server for its ACL would take a right that the user
 """
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from cacherollout.cache.clusters import ClusterPrimary
 from cacherollout.cache.connections import Command
-from cacherollout.cache.errors import CommandError, RefusedError, UnreachableError
+from cacherollout.cache.errors import CommandError, RefusedError, TopologyError, UnreachableError
 from cacherollout.cache.keys import Family, key_of
 from cacherollout.cache.servers import Channel, Server
 
@@ -20,6 +22,7 @@ _OF_SERVER: Final[tuple[Command, ...]] = (
     (b"CLIENT", b"TRACKING", b"OFF"),
     (b"SCRIPT", b"LOAD", b"return 0"),
 )
+_OF_NODE: Final[tuple[Command, ...]] = ((b"CLUSTER", b"NODES"), (b"ASKING",))
 _NO_SCRIPT: Final = b"0" * 40
 
 
@@ -40,6 +43,10 @@ def _of_key(key: bytes) -> tuple[Command, ...]:
     )
 
 
+def _of_key_in_cluster(key: bytes) -> tuple[Command, ...]:
+    return ((b"PEXPIRETIME", key), (b"RESTORE", key, 0, b"no value"))
+
+
 async def missing_rights(
     server: Server,
     families: Sequence[Family],
@@ -52,27 +59,52 @@ async def missing_rights(
 
     `only` names the commands of interest, such as ``{"SCAN", "MEMORY USAGE"}``; None for all that
     the engine may send.
+    On a cluster every primary is asked, and what copies across primaries need is asked about too.
     Raises the errors of `Connection.connect`, and those of a server that is not well.
     """
     primaries = await server.primaries()
     if not primaries:
         raise UnreachableError("the cache has no primary")
-    async with primaries[0].session(timeout_seconds) as channel:
-        of_server = [each for each in _OF_SERVER if only is None or _name(each) in only]
-        missing = [_name(each) for each in of_server if not await _may(channel, each)]
-        by_prefix: dict[bytes, Family] = {}
-        for family in families:
-            by_prefix.setdefault(family.template.prefix, family)
-        for prefix, family in by_prefix.items():
-            key = key_of(family, version, secrets.token_hex(16).encode())
-            commands = [each for each in _of_key(key) if only is None or _name(each) in only]
-            refused = [_name(each) for each in commands if not await _may(channel, each)]
-            place = f"{prefix.decode(errors='replace')}*"
-            if refused and len(refused) == len(commands) > 1:
-                missing.append(f"any access to {place}")
-            else:
-                missing += [f"{name} on {place}" for name in refused]
+    missing: dict[str, None] = {}
+    for primary in primaries:  # each node of a cluster has users of its own
+        is_clustered = isinstance(primary, ClusterPrimary)
+        async with primary.session(timeout_seconds) as channel:
+            wanted = _Wanted(channel.peers()[0], only, is_clustered=is_clustered)
+            missing |= dict.fromkeys([found async for found in _missing(wanted, families, version)])
     return tuple(missing)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which commands are of interest, and the one server to try them on."""
+
+    channel: Channel
+    only: Collection[str] | None
+    is_clustered: bool
+
+    def of(self, commands: Sequence[Command], in_cluster: Sequence[Command]) -> list[Command]:
+        every = [*commands, *(in_cluster if self.is_clustered else ())]
+        return [each for each in every if self.only is None or _name(each) in self.only]
+
+
+async def _missing(wanted: _Wanted, families: Sequence[Family], version: str) -> AsyncIterator[str]:
+    channel = wanted.channel
+    for each in wanted.of(_OF_SERVER, _OF_NODE):
+        if not await _may(channel, each):
+            yield _name(each)
+    by_prefix: dict[bytes, Family] = {}
+    for family in families:
+        by_prefix.setdefault(family.template.prefix, family)
+    for prefix, family in by_prefix.items():
+        key = key_of(family, version, secrets.token_hex(16).encode())
+        commands = wanted.of(_of_key(key), _of_key_in_cluster(key))
+        refused = [_name(each) for each in commands if not await _may(channel, each)]
+        place = f"{prefix.decode(errors='replace')}*"
+        if refused and len(refused) == len(commands) > 1:
+            yield f"any access to {place}"
+        else:
+            for name in refused:
+                yield f"{name} on {place}"
 
 
 async def _may(channel: Channel, command: Command) -> bool:
@@ -81,6 +113,8 @@ async def _may(channel: Channel, command: Command) -> bool:
         (reply,) = await channel.pipeline([command])
     except RefusedError:
         return False
+    except TopologyError:
+        return True  # rights are checked before slots
     except CommandError as error:
         reply = error
     return not (isinstance(reply, CommandError) and "unknown" in str(reply).lower())
@@ -88,6 +122,6 @@ async def _may(channel: Channel, command: Command) -> bool:
 
 def _name(command: Command) -> str:
     """The command as the documentation of Redis spells it."""
-    has_subcommand = command[0] in {b"CLIENT", b"SCRIPT", b"MEMORY", b"OBJECT"}
+    has_subcommand = command[0] in {b"CLIENT", b"CLUSTER", b"SCRIPT", b"MEMORY", b"OBJECT"}
     words = command[: 2 if has_subcommand else 1]
     return " ".join(word.decode() for word in words if isinstance(word, bytes))

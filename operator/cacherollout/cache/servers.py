@@ -1,18 +1,17 @@
 """Which servers hold the cache, and how an operation gets hold of one.
 
-Operations know only `Server`, `Primary` and `Channel`. Another topology is another `Server`: one
-that asks around for its primaries each time. `Mirror.server` is one as well: its
-channel is the mirror's own connection, whose writes the mirror does not take for the application's.
+Operations know only `Server`, `Tour`, `Primary` and `Channel`; the mirror also knows `Watch`. Another
+topology is another `Server`; see `Cluster` in `clusters`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 
 from cacherollout.cache.connections import Command, Connection, Endpoint, Page, Reply
-from cacherollout.cache.errors import CacheError, UnreachableError
+from cacherollout.cache.errors import CacheError, TopologyError, UnreachableError
 
 
 class Channel(Protocol):
@@ -30,6 +29,10 @@ class Channel(Protocol):
         """Write a page and wait for its replies."""
         ...
 
+    def peers(self) -> "Sequence[Channel]":
+        """One channel to each server that the commands sent here have reached; at least this."""
+        ...
+
 
 class Primary(Protocol):
     """One server that takes writes and holds a share of the keys."""
@@ -39,12 +42,114 @@ class Primary(Protocol):
         ...
 
 
+class Tour(Protocol):
+    """Primaries to walk over, one after the other, until every key has been met."""
+
+    @property
+    def unseen(self) -> float:
+        """Which share of the keys, about, lies on primaries not handed out so far; 0 to 1."""
+        ...
+
+    async def next(self) -> Primary | None:
+        """The next one, once the last is walked; None at the end. May be called again after errors."""
+        ...
+
+
 class Server(Protocol):
     """A Redis deployment, whatever its topology."""
+
+    def tour(self) -> Tour:
+        """Begin to walk over all keys."""
+        ...
 
     async def primaries(self) -> Sequence[Primary]:
         """The primaries that hold all keys between them, as of now."""
         ...
+
+
+class Watch(Protocol):
+    """Connections to all primaries at once, kept open for what these push."""
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """One to each primary; the watch is over once one of them is lost."""
+        ...
+
+    @property
+    def channel(self) -> Channel:
+        """Reaches every key over these connections."""
+        ...
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether two keys may lie on different primaries."""
+        ...
+
+    def session(
+        self, primary: Primary, timeout_seconds: float
+    ) -> AbstractAsyncContextManager[Channel]:
+        """Like `primary.session`, but over these connections, which stay open."""
+        ...
+
+    async def check(self) -> None:
+        """Raise `UnreachableError` if there are primaries by now that are not watched."""
+        ...
+
+
+class Watchable(Server, Protocol):
+    """A server whose primaries can be watched."""
+
+    def watch(self, timeout_seconds: float) -> AbstractAsyncContextManager[Watch]:
+        """Connect to all primaries; errors as in `Connection.connect`."""
+        ...
+
+
+class Mapped:
+    """A server whose primaries are seen through `wrap`."""
+
+    def __init__(self, server: Server, wrap: Callable[[Primary], Primary]) -> None:
+        self._server = server
+        self._wrap = wrap
+
+    def tour(self) -> Tour:
+        """The server's tour, seen so."""
+        return _MappedTour(self._server.tour(), self._wrap)
+
+    async def primaries(self) -> Sequence[Primary]:
+        """The server's primaries, seen so."""
+        return [self._wrap(primary) for primary in await self._server.primaries()]
+
+
+class _MappedTour:
+    def __init__(self, tour: Tour, wrap: Callable[[Primary], Primary]) -> None:
+        self._tour = tour
+        self._wrap = wrap
+
+    @property
+    def unseen(self) -> float:
+        return self._tour.unseen
+
+    async def next(self) -> Primary | None:
+        primary = await self._tour.next()
+        return None if primary is None else self._wrap(primary)
+
+
+class FirstOnly:
+    """A tour of the first primary alone: through it, commands reach every key that they name."""
+
+    unseen = 0.0
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._is_over = False
+
+    async def next(self) -> Primary | None:
+        """The first primary, then None."""
+        if self._is_over:
+            return None
+        primary = (await self._server.primaries())[0]
+        self._is_over = True
+        return primary
 
 
 class Single(ABC):
@@ -53,6 +158,10 @@ class Single(ABC):
     @abstractmethod
     async def connect(self, *, timeout_seconds: float) -> Connection:
         """Connect to the primary; errors as in `Connection.connect`."""
+
+    def tour(self) -> Tour:
+        """Of the one primary."""
+        return FirstOnly(self)
 
     async def primaries(self) -> Sequence[Primary]:
         """The one primary."""
@@ -67,6 +176,32 @@ class Single(ABC):
         finally:
             await connection.wait_closed()
 
+    @asynccontextmanager
+    async def watch(self, timeout_seconds: float) -> AsyncIterator[Watch]:
+        """Connect to the one primary."""
+        connection = await self.connect(timeout_seconds=timeout_seconds)
+        try:
+            yield _OneLine(connection)
+        finally:
+            await connection.wait_closed()
+
+
+class _OneLine:
+    """A watch over a single primary."""
+
+    is_clustered = False
+
+    def __init__(self, connection: Connection) -> None:
+        self.channel = connection
+        self.connections = (connection,)
+
+    @asynccontextmanager
+    async def session(self, primary: Primary, timeout_seconds: float) -> AsyncIterator[Channel]:
+        yield self.channel
+
+    async def check(self) -> None:
+        """Whoever is primary elsewhere by now, this connection tells it by its end."""
+
 
 class Standalone(Single):
     """One server at a fixed address (or behind a name that follows the primary)."""
@@ -75,8 +210,19 @@ class Standalone(Single):
         self.endpoint = endpoint
 
     async def connect(self, *, timeout_seconds: float) -> Connection:
-        """Connect to the address."""
-        return await Connection.connect(self.endpoint, timeout_seconds=timeout_seconds)
+        """Connect to the address.
+
+        Raises (besides what `Connection.connect` raises):
+            TopologyError: A node of a cluster listens there, which has a share of the keys only.
+
+        """
+        connection = await Connection.connect(self.endpoint, timeout_seconds=timeout_seconds)
+        if connection.is_to_cluster:
+            await connection.wait_closed()
+            raise TopologyError(
+                f"{self.endpoint}: is one node of a cluster, and has only its share of the keys"
+            )
+        return connection
 
 
 class Sentinel(Single):

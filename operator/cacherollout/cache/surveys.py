@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cacherollout.cache.errors import TemplateError
-from cacherollout.cache.facts import Memory, ServerFacts, probe
+from cacherollout.cache.facts import Memory, ServerFacts, probe, sum_memories
 from cacherollout.cache.keys import Family, Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import Server
@@ -53,10 +53,14 @@ class NamespaceSurvey:
 
 @dataclass(frozen=True, slots=True)
 class SurveyReport:
-    """Every version of every family asked for, empty ones included, and the server's memory."""
+    """Every version of every family asked for, empty ones included, and the servers' memory.
+
+    `memory` adds up `memories`, which has one for each primary.
+    """
 
     namespaces: tuple[NamespaceSurvey, ...]
     memory: Memory
+    memories: tuple[Memory, ...] = ()
 
     def of(self, family: str, version: str) -> NamespaceSurvey:
         """One namespace; KeyError if it was not asked for."""
@@ -73,7 +77,8 @@ class _Tally:
     weighed: Counter[_Namespace] = field(default_factory=Counter)
     weight: Counter[_Namespace] = field(default_factory=Counter)
     longest_ms: dict[_Namespace, int] = field(default_factory=dict)
-    memories: list[Memory] = field(default_factory=list)
+    memories: dict[str, Memory] = field(default_factory=dict)
+    """Of each server process; a cluster's may be walked over twice."""
     seen: set[bytes] = field(default_factory=set)
     """Keys of a sample; empty where every key is looked at."""
 
@@ -155,7 +160,7 @@ class Survey(Sweep[_Tally, SurveyReport]):
             )
 
     def _arrive(self, facts: ServerFacts) -> None:
-        self._tally.memories.append(facts.memory)
+        self._tally.memories[facts.run_id] = facts.memory
 
     def _has_enough(self) -> bool:
         return self._examine_at_most is not None and self._meter.examined >= self._examine_at_most
@@ -184,7 +189,8 @@ class Survey(Sweep[_Tally, SurveyReport]):
                 for version in self._versions_of(family)
                 for name in [(family.name, version)]
             ),
-            memory=sum_memories(tally.memories),
+            memory=sum_memories([*tally.memories.values()]),
+            memories=tuple(tally.memories.values()),
         )
 
     def _versions_of(self, family: Family) -> Sequence[str]:
@@ -210,13 +216,3 @@ async def glance(
         server, families, versions, limits, examine_at_most=None if is_small else examine_at_most
     )
     return await survey.run()
-
-
-def sum_memories(memories: Sequence[Memory]) -> Memory:
-    """Add up several primaries: unlimited if one is, and evicting if one is."""
-    limits = [memory.limit_bytes for memory in memories]
-    return Memory(
-        used_bytes=sum(memory.used_bytes for memory in memories),
-        limit_bytes=None if None in limits else sum(limit or 0 for limit in limits),
-        policy=next((m.policy for m in memories if m.may_evict), memories[0].policy),
-    )

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 from cacherollout.cache.connections import Command, Page, Reply
-from cacherollout.cache.errors import TRANSIENT
+from cacherollout.cache.errors import TRANSIENT, CacheError, GoneError
 from cacherollout.cache.facts import ServerFacts, read_facts
 from cacherollout.cache.keys import Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.pacers import Pacer
 from cacherollout.cache.progress import Meter, Progress
-from cacherollout.cache.servers import Channel, Primary, Server
+from cacherollout.cache.servers import Channel, Primary, Server, Tour
 
 Steps = Generator[Sequence[Command], list[Reply], None]
 """What happens to one page: commands out, replies in, as often as needed."""
@@ -118,6 +118,27 @@ class _Position(Generic[TallyT]):
     progressed_at: float = 0.0
 
 
+class _Patience:
+    """Waits out what passes, ever longer, until nothing got done for too long."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._progressed_at = asyncio.get_running_loop().time()
+        self._retry_seconds = _FIRST_RETRY_SECONDS
+
+    async def wait(
+        self, error: CacheError, *, has_progressed: bool = False, progressed_at: float = 0.0
+    ) -> None:
+        """Wait before the next try; raise `error` where patience is at its end."""
+        self._progressed_at = max(self._progressed_at, progressed_at)
+        if asyncio.get_running_loop().time() - self._progressed_at >= self._seconds:
+            raise error
+        if has_progressed:
+            self._retry_seconds = _FIRST_RETRY_SECONDS
+        await asyncio.sleep(self._retry_seconds)
+        self._retry_seconds = min(2 * self._retry_seconds, _LAST_RETRY_SECONDS)
+
+
 class _Work:
     """One page's generator and the commands it has on the wire."""
 
@@ -185,7 +206,9 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
         self._tally = copy.deepcopy(self._blank)
         self._meter = Meter()
         await self._prepare()
-        for primary in await self._server.primaries():
+        tour = self._tour()
+        while (primary := await self._next(tour)) is not None:
+            self._meter.unseen = tour.unseen
             await self._walk(primary)
         self._meter.is_finished = True
         self._ended_at = loop.time()
@@ -204,6 +227,10 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
     def _feed(self) -> Feed:
         return ScanFeed(self._scope.pattern)
 
+    def _tour(self) -> Tour:
+        """The primaries that have to be walked over."""
+        return self._server.tour()
+
     async def _prepare(self) -> None:
         """Look before the walk begins; raise to refuse it."""
 
@@ -220,11 +247,8 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
     # the walk
 
     async def _walk(self, primary: Primary) -> None:
-        loop = asyncio.get_running_loop()
-        start = _Position(copy.deepcopy(self._tally), copy.deepcopy(self._meter))
-        position = start
-        position.progressed_at = loop.time()
-        retry_seconds = _FIRST_RETRY_SECONDS
+        position = _Position(copy.deepcopy(self._tally), copy.deepcopy(self._meter))
+        patience = _Patience(self._limits.patience_seconds)
         while True:
             before = position.cursor
             try:
@@ -232,13 +256,28 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
                     idle_seconds = await self._resume(channel, position)
                     await self._pages(channel, position, idle_seconds)
                     return
-            except TRANSIENT:
-                if loop.time() - position.progressed_at >= self._limits.patience_seconds:
-                    raise
-                if position.cursor != before:
-                    retry_seconds = _FIRST_RETRY_SECONDS
-                await asyncio.sleep(retry_seconds)
-                retry_seconds = min(2 * retry_seconds, _LAST_RETRY_SECONDS)
+            except GoneError:
+                self._put_back(position)
+                return
+            except TRANSIENT as error:
+                await patience.wait(
+                    error,
+                    has_progressed=position.cursor != before,
+                    progressed_at=position.progressed_at,
+                )
+
+    async def _next(self, tour: Tour) -> Primary | None:
+        patience = _Patience(self._limits.patience_seconds)
+        while True:
+            try:
+                return await tour.next()
+            except TRANSIENT as error:
+                await patience.wait(error)
+
+    def _put_back(self, position: _Position[TallyT]) -> None:
+        """Count as if the walk over this primary had not begun."""
+        self._tally = copy.deepcopy(position.tally)
+        self._meter = copy.deepcopy(position.meter)
 
     async def _resume(self, channel: Channel, position: _Position[TallyT]) -> float:
         """Begin, or go on, or begin again on another process; return an idle round trip."""
@@ -246,8 +285,7 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
         if position.run_id != facts.run_id:
             position.run_id = facts.run_id
             position.cursor = _START
-            self._tally = copy.deepcopy(position.tally)
-            self._meter = copy.deepcopy(position.meter)
+            self._put_back(position)
             self._meter.keyspace += facts.keys
             self._arrive(facts)
         round_trips = []

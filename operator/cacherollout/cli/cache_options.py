@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import click
 
 from cacherollout.cache import (
+    Cluster,
     Codec,
     Endpoint,
     Family,
@@ -75,6 +76,7 @@ def on_cache(command: Command) -> Command:
 _SHARED: Final = (
     "redis",
     "sentinel",
+    "cluster",
     "ca_file",
     "password_file",
     "ask_password",
@@ -97,6 +99,11 @@ _OPTIONS: Final = (
         multiple=True,
         metavar="HOST[:PORT]",
         help="A sentinel to ask where the primary is; repeatable.",
+    ),
+    click.option(
+        "--cluster",
+        is_flag=True,
+        help="--redis names one node of a Redis Cluster; the others are found by asking it.",
     ),
     click.option(
         "--ca-file",
@@ -147,6 +154,7 @@ def target(
     *,
     redis: str,
     sentinel: Sequence[str],
+    cluster: bool,
     ca_file: str | None,
     password_file: str | None,
     ask_password: bool,
@@ -173,7 +181,10 @@ def target(
     )
     server: Server = Standalone(endpoint)
     address = f"{endpoint}/{endpoint.database}"
-    if sentinel:
+    if cluster:
+        server = _cluster(endpoint, has_sentinels=bool(sentinel))
+        address = f"{endpoint} (a cluster)"
+    elif sentinel:
         server = Sentinel(
             [_sentinel(text, endpoint.tls) for text in sentinel],
             primary=_primary_name(url),
@@ -203,6 +214,19 @@ def _url(text: str) -> SplitResult:
     if url.query or url.fragment or not (url.path.strip("/") or "0").isdecimal():
         raise click.UsageError(f"--redis: after the port comes a database's number; {problem}")
     return url
+
+
+def _cluster(endpoint: Endpoint, *, has_sentinels: bool) -> Cluster:
+    if has_sentinels:
+        raise click.UsageError(
+            "--cluster and --sentinel exclude each other: the nodes of a cluster watch one another. "
+            "Leave one of them out."
+        )
+    if endpoint.database:
+        raise click.UsageError(
+            f"--redis: a cluster has database 0 alone; leave /{endpoint.database} out."
+        )
+    return Cluster([endpoint])
 
 
 def _primary_name(url: SplitResult) -> str:

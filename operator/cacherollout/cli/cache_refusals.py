@@ -6,14 +6,15 @@ import click
 
 from cacherollout.cache import (
     CacheError,
+    Cluster,
     CommandError,
     HeadroomError,
-    MovedError,
     NotReadyError,
     OutOfMemoryError,
     ReadOnlyError,
     RefusedError,
     TemplateError,
+    TopologyError,
     UnreachableError,
 )
 from cacherollout.cli.cache_options import PASSWORD_VARIABLE, Target
@@ -61,11 +62,6 @@ _ADVICE: Final[tuple[tuple[type[CacheError], type[Refusal], str], ...]] = (
         Refusal,
         "The server asks for patience. Wait until it is ready, then run the same command again.",
     ),
-    (
-        MovedError,
-        Refusal,
-        "The server is part of a Redis Cluster, which these commands do not support yet.",
-    ),
     (TemplateError, Unusable, ""),
     (
         UnreachableError,
@@ -78,7 +74,7 @@ _ADVICE: Final[tuple[tuple[type[CacheError], type[Refusal], str], ...]] = (
     (
         CommandError,
         Refusal,
-        "The server must be Redis 6.2 or newer (7.0 for keep), and not a Cluster.",
+        "The server must be Redis 6.2 or newer; 7.0 for keep, and for a cluster.",
     ),
 )
 
@@ -90,6 +86,10 @@ def refusal(error: CacheError, target: Target, missing: tuple[str, ...] = ()) ->
     if isinstance(error, CommandError) and "DB index" in str(error):
         said = f"{target.address}: the server has no such database."
         return Unusable(f"{said} Correct the number at the end of --redis.")
+    if isinstance(error, TopologyError):
+        is_cluster = isinstance(target.server, Cluster)
+        advice = "Leave --cluster out." if is_cluster else "Add --cluster, to find the others."
+        return Unusable(f"{_sentence(str(error))} {advice}")
     for kind, made, advice in _ADVICE:
         if isinstance(error, kind):
             return made(f"{_sentence(str(error))} {advice}".strip())

@@ -36,6 +36,7 @@ _LOOK_SECONDS: Final = 0.2
 _LINE_SECONDS: Final = 5.0
 _STUCK_SECONDS: Final = 2.0
 _BAR: Final = 30
+_OF_CLUSTER: Final = frozenset({"CLUSTER NODES", "ASKING"})
 
 ReportT = TypeVar("ReportT")
 ReportT_co = TypeVar("ReportT_co", covariant=True)
@@ -71,7 +72,9 @@ class Session:
         """`rights` are the commands that it will send, to say which one is refused."""
         self.target = target
         self._version = version
-        self._rights = {"INFO", "DBSIZE", "SCAN", *rights}
+        self._rights = {"INFO", "DBSIZE", "SCAN", *_OF_CLUSTER, *rights}
+        if "COPY" in rights:
+            self._rights |= {"DUMP", "PEXPIRETIME", "RESTORE"}
 
     def run(self, work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """Run `work`; errors of the engine and an interruption become one message and exit code."""

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -124,6 +125,23 @@ def bookings() -> Family:
         writes=Writes.INVALIDATE,
         ttl_seconds=300,
     )
+
+
+@pytest.fixture
+def tls_files(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate of localhost that signs itself, and its key."""
+    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
+    command += ["-out", str(certificate), "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+class Caller(Protocol):
+    """Runs single commands for a test."""
+
+    async def call(self, *command: bytes | str | int) -> Any: ...
 
 
 Dump = dict[bytes, tuple[bytes, int]]

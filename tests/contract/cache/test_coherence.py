@@ -7,14 +7,15 @@ says. When everything is through, each cached value must be the database's.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacherollout.cache import Connection, Copy, Family, Limits, Mirror, Standalone, Writes
-from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys
+from cacherollout.cache import Connection, Copy, Family, Limits, Mirror, Standalone, Writes, key_of
+from tests.contract.cache.conftest import Caller, RedisProcess, dump, plant_foreign_keys
 from tests.contract.cache.proxies import Proxy
 from tests.contract.cache.test_mirrors import BOTH, mirroring, settle
 
@@ -42,22 +43,24 @@ STEPS = st.lists(
 class Application:
     """The application, its database and the network, all driven step by step."""
 
-    client: Connection
+    client: Caller
     mirror: Mirror
-    proxy: Proxy
+    proxies: Sequence[Proxy]
     family: Family
     database: dict[str, int] = field(default_factory=lambda: dict.fromkeys(IDS, 0))
     copies: "list[asyncio.Task[object]]" = field(default_factory=list)
 
     def key(self, version: str, identifier: str) -> bytes:
-        return self.family.template.head(version) + identifier.encode()
+        return key_of(self.family, version, identifier.encode())
 
     async def take(self, step: str, where: str, identifier: str) -> None:
         match step:
             case "hold":
-                getattr(self.proxy, where).clear()
+                for proxy in self.proxies:
+                    getattr(proxy, where).clear()
             case "release":
-                getattr(self.proxy, where).set()
+                for proxy in self.proxies:
+                    getattr(proxy, where).set()
             case "breathe":
                 await asyncio.sleep(0.001)
             case "copy":
@@ -99,8 +102,9 @@ class Application:
         await self.client.call("PEXPIRE", key, 0)
 
     async def settle(self) -> None:
-        self.proxy.requests.set()
-        self.proxy.replies.set()
+        for proxy in self.proxies:
+            proxy.requests.set()
+            proxy.replies.set()
         await asyncio.gather(*self.copies)
         self.copies.clear()
         await settle(self.mirror, self.client)
@@ -132,7 +136,7 @@ async def test_no_version_keeps_an_outdated_value(
         Proxy(shared_redis.port) as proxy,
         mirroring(Standalone(proxy.endpoint), [family]) as mirror,
     ):
-        application = Application(client, mirror, proxy, family)
+        application = Application(client, mirror, [proxy], family)
         for step in steps:
             await application.take(*step)
         await application.settle()

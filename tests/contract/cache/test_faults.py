@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -216,16 +215,6 @@ async def test_wrong_credentials_are_refused_and_never_repeated(
         assert SECRET not in repr(endpoint) or endpoint.username == SECRET
     right = Endpoint("127.0.0.1", own_redis.port, password="right")
     assert (await probe(Standalone(right))).role == "master"
-
-
-@pytest.fixture
-def tls_files(tmp_path: Path) -> tuple[Path, Path]:
-    certificate, key = tmp_path / "server.crt", tmp_path / "server.key"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", str(key)]
-    command += ["-out", str(certificate), "-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
 
 
 async def test_tls_is_verified_and_a_bad_certificate_refused(

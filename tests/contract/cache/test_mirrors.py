@@ -22,7 +22,15 @@ from cacherollout.cache import (
     key_of,
     probe,
 )
-from tests.contract.cache.conftest import RedisProcess, dump, plant_foreign_keys, running, until
+from cacherollout.cache.servers import Watchable
+from tests.contract.cache.conftest import (
+    Caller,
+    RedisProcess,
+    dump,
+    plant_foreign_keys,
+    running,
+    until,
+)
 from tests.contract.cache.proxies import Proxy
 
 BOTH = ("v2", "v3")
@@ -32,7 +40,7 @@ FAST = Limits.unthrottled()
 
 @asynccontextmanager
 async def mirroring(
-    server: Standalone, families: Sequence[Family], **options: Any
+    server: Watchable, families: Sequence[Family], **options: Any
 ) -> AsyncIterator[Mirror]:
     settings = {"stable": "v2", "target": "v3", "serving": BOTH, "limits": FAST}
     mirror = Mirror(server, families, **(settings | options))
@@ -41,7 +49,7 @@ async def mirroring(
         yield mirror
 
 
-async def settle(mirror: Mirror, client: Connection) -> None:
+async def settle(mirror: Mirror, client: Caller) -> None:
     """Wait until everything done so far is mirrored, by following a marker through and back.
 
     Changes are applied in the order of their pushes, so what came before the marker is done.
@@ -57,7 +65,7 @@ async def settle(mirror: Mirror, client: Connection) -> None:
     await settled_pushes(mirror)
 
 
-async def until_gone(client: Connection, key: str | bytes) -> None:
+async def until_gone(client: Caller, key: str | bytes) -> None:
     async def is_gone() -> bool:
         return not await client.call("EXISTS", key)
 
@@ -66,10 +74,16 @@ async def until_gone(client: Connection, key: str | bytes) -> None:
 
 async def settled_pushes(mirror: Mirror) -> None:
     """Wait until what was pushed by now is taken up."""
-    await mirror.channel().pipeline([("PING",)])
-    await mirror.channel().pipeline([("PING",)])
+    await ping(mirror)
+    await ping(mirror)
     await until(lambda: not mirror.state.pending)
-    await mirror.channel().pipeline([("PING",)])
+    await ping(mirror)
+
+
+async def ping(mirror: Mirror) -> None:
+    """A round trip to each server over the mirror's connections."""
+    for peer in mirror.channel().peers():
+        await peer.pipeline([("PING",)])
 
 
 async def test_what_stable_fills_the_target_gets_with_the_same_ttl_and_nothing_flows_back(

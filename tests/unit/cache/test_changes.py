@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from cacherollout.cache import changes as changes_module
 from cacherollout.cache.changes import Changes
 from cacherollout.cache.channels import MirrorChannel
 from cacherollout.cache.connections import Command, Page
-from cacherollout.cache.errors import OutOfMemoryError
+from cacherollout.cache.crossings import crossing
+from cacherollout.cache.errors import OutOfMemoryError, SplitError, TakenError
 from cacherollout.cache.keys import Family, KeyTemplate, Scope, Writes
-from cacherollout.cache.reconciling import Pair, Rule, in_step
+from cacherollout.cache.lockstep import in_step
+from cacherollout.cache.reconciling import _PRINT_SHA, Pair, Rule
+from cacherollout.cache.slots import keys_of, slot_of
 
 USERS = Family("user", KeyTemplate.parse("user:{version}:{id}", ("user:",)))
 SCOPE = Scope((USERS,), ("v2", "v3"))
@@ -147,21 +151,39 @@ class Cache:
             self.queue.append(command)
             return b"QUEUED"
         match name:
-            case b"COPY":
-                return self.copy(*keys)
             case b"EXISTS":
                 return sum(key in self.keys for key in keys)
             case b"UNLINK":
                 return sum(self.keys.pop(key, None) is not None for key in keys)  # type: ignore[call-overload]
-            case b"PTTL":
+            case b"PTTL" | b"PEXPIRETIME":
                 return self.keys.get(keys[0], ("", -2))[1]  # type: ignore[call-overload]
+            case b"DUMP":
+                return self.keys.get(keys[0])  # type: ignore[call-overload]
             case b"EVALSHA":
-                if keys[1] == 1:
-                    return self.keys.get(keys[2], b"")  # type: ignore[call-overload]
-                one, other = (self.keys.get(key) for key in keys[2:4])  # type: ignore[call-overload]
-                is_same = bool(one and other and one[0] == other[0])
-                return [int(is_same), int(is_same and one == other), other]
-        raise AssertionError(command)
+                return self.look(*keys)
+        return self.write(name, *keys)
+
+    def look(self, script: Any, count: Any, *keys: Any) -> Any:
+        found = [self.keys.get(key) for key in keys]
+        if script == _PRINT_SHA:
+            return [*(found[0] or ("", 0)), 1]
+        if count == 1:
+            return found[0][0] if found[0] else b""
+        one, other = found
+        is_same = bool(one and other and one[0] == other[0])
+        return [int(is_same), int(is_same and one == other), other and other[0]]
+
+    def write(self, name: Any, *keys: Any) -> Any:
+        match name:
+            case b"COPY":
+                return self.copy(*keys)
+            case b"RESTORE":
+                target, _, entry, *options = keys
+                if target in self.keys and b"REPLACE" not in options:
+                    return TakenError("BUSYKEY")
+                self.keys[target] = entry
+                return b"OK"
+        raise AssertionError(name)
 
     def copy(self, source: Any, target: Any, replace: bytes = b"") -> Any:
         if self.is_full:
@@ -172,13 +194,29 @@ class Cache:
         return 1
 
     def reconcile(self, *pairs: Pair) -> list[int]:
-        steps = in_step(pairs)
+        steps = in_step([pair.steps() for pair in pairs])
         try:
             commands = next(steps)
             while True:
                 commands = steps.send([self.run(command) for command in commands])
         except StopIteration as end:
             return list(end.value)
+
+
+class Clustered(Cache):
+    """Two keys of one command may be on two servers; then it is said key by key, or never said."""
+
+    def run(self, command: Command) -> Any:
+        if len({slot_of(key) for key in keys_of(command)}) <= 1:
+            return super().run(command)
+        assert self.queue is None, "a transaction across primaries"
+        conversation = crossing(command)
+        commands = next(conversation)
+        try:
+            while True:
+                commands = conversation.send([self.run(each) for each in commands])
+        except StopIteration as end:
+            return end.value
 
 
 V, OLD, NEW = ("v", 100), ("old", 100), ("new", 200)
@@ -274,6 +312,47 @@ def test_a_rule(case: str) -> None:
     assert cache.keys == Cache(**after).keys
 
 
+@pytest.mark.parametrize("case", RULES)
+def test_a_rule_comes_to_the_same_across_primaries(case: str) -> None:
+    assert slot_of(b"a") != slot_of(b"b")
+    before, pair, after, outcome = RULES[case]
+    cache = Clustered(**before)
+    assert cache.reconcile(replace(pair, is_clustered=True)) == [outcome]
+    assert cache.keys == Cache(**after).keys
+
+
+def test_keys_of_one_slot_stay_with_one_command_until_their_slot_moves() -> None:
+    class Moving(Clustered):
+        def run(self, command: Command) -> Any:
+            is_split = command[0] == b"EVALSHA" and command[2] == 2
+            return SplitError("TRYAGAIN") if is_split else super().run(command)
+
+    pair = Pair(Rule.BOTH, b"{x}a", b"{x}b", is_clustered=True)
+    for cache in (Clustered(), Moving()):
+        cache.keys = {b"{x}a": V, b"{x}b": V}
+        assert not pair.is_apart
+        assert cache.reconcile(pair) == [0]
+
+
+@pytest.mark.parametrize("is_clustered", [False, True])
+def test_a_push_dealt_with_while_a_copy_was_crossing_is_noted_once_more(
+    is_clustered: bool,
+) -> None:
+    woken: list[bool] = []
+    changes = Changes(SCOPE, is_clustered=is_clustered, wake=lambda: woken.append(True))
+    changes.open([B])  # the value of A is on its way to B
+    changes.note(A, 1.0, BOTH)
+    changes.take(1)
+    changes.close([B])
+    again = changes.take(1)
+    assert bool(again) == bool(woken) == is_clustered, "on one server a copy takes no time"
+    if again:
+        assert (again[0].versions, again[0].noted_at) == ({"v2"}, 1.0)
+        changes.open([B])
+        changes.close([B])
+        assert not changes.take(1), "once"
+
+
 def test_a_full_server_loses_the_outdated_value_instead_of_keeping_it() -> None:
     cache = Cache(a=NEW, b=OLD)
     cache.is_full = True
@@ -304,10 +383,14 @@ class Wire:
         self.pages.append((commands, page))
         return page
 
+    def peers(self) -> Sequence["Wire"]:
+        return (self,)
+
     async def answer(self) -> None:
         commands, page = self.pages.pop(0)
         page.future.set_result([1] * len(commands))
-        await asyncio.sleep(0)
+        for _ in range(3):  # what waits for the page, and what waits for that
+            await asyncio.sleep(0)
 
 
 async def test_a_copied_key_stays_open_until_a_round_trip_after_its_reply() -> None:
@@ -345,6 +428,10 @@ class Meddler(Cache):
         return super().run(command)
 
 
+class ClusteredMeddler(Meddler, Clustered):
+    """The same across primaries."""
+
+
 @pytest.mark.parametrize(
     ("before", "happens", "after"),
     [
@@ -363,11 +450,12 @@ def test_a_key_is_only_created_where_there_is_none(
 
 @pytest.mark.parametrize("rule", [Rule.ONE, Rule.BACK, Rule.UPDATE])
 @pytest.mark.parametrize("happened", [None, ("newer", 300)])
+@pytest.mark.parametrize("is_clustered", [False, True])
 def test_a_key_that_changed_since_it_was_looked_at_takes_both_along(
-    rule: Rule, happened: Any
+    rule: Rule, happened: Any, is_clustered: bool
 ) -> None:
     """The change may never be pushed: our own write in the same turn of the server hides it."""
-    cache = Meddler(b"MULTI", {b"b": happened})
+    cache = (ClusteredMeddler if is_clustered else Meddler)(b"MULTI", {b"b": happened})
     cache.keys = {b"a": NEW, b"b": OLD}
-    cache.reconcile(Pair(rule, b"a", b"b"))
+    cache.reconcile(Pair(rule, b"a", b"b", is_clustered=is_clustered))
     assert cache.keys == {}

@@ -5,6 +5,7 @@ import pytest
 from cacherollout.cache.connections import Endpoint
 from cacherollout.cache.errors import (
     TRANSIENT,
+    AskError,
     CommandError,
     MovedError,
     NotReadyError,
@@ -12,6 +13,8 @@ from cacherollout.cache.errors import (
     ReadOnlyError,
     RefusedError,
     ScriptLostError,
+    SplitError,
+    TakenError,
     WrongTypeError,
     from_reply,
 )
@@ -33,7 +36,9 @@ from cacherollout.cache.errors import (
         ("READONLY You can't write against a read only replica.", ReadOnlyError, True),
         ("OOM command not allowed when used memory > 'maxmemory'.", OutOfMemoryError, False),
         ("MOVED 3999 127.0.0.1:6381", MovedError, False),
-        ("ASK 3999 127.0.0.1:6381", MovedError, False),
+        ("ASK 3999 127.0.0.1:6381", AskError, False),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", SplitError, True),
+        ("BUSYKEY Target key name already exists.", TakenError, False),
         ("WRONGTYPE Operation against a key", WrongTypeError, False),
         ("ERR syntax error", CommandError, False),
         ("", CommandError, False),

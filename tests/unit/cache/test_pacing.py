@@ -134,3 +134,11 @@ def test_without_a_limit_headroom_is_unknown_and_granted() -> None:
     assert memory.headroom_bytes(85) is None
     assert memory.used_percent is None
     memory.require(10**15, ceiling_percent=85)
+
+
+def test_progress_counts_on_the_primaries_to_come() -> None:
+    meter = Meter(keyspace=1000, examined=500, unseen=0.5)
+    meter.families["user"] = 100
+    progress = meter.snapshot(elapsed_seconds=10)
+    assert progress.total == 400
+    assert progress.eta_seconds == pytest.approx(30)

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cacherollout.cache import Codec, Limits, Sentinel, Standalone
+from cacherollout.cache import Cluster, Codec, Limits, Sentinel, Standalone
 from cacherollout.cli import main
 from cacherollout.cli.cache_options import Target, family_of, required_of, seconds_of, target
 from cacherollout.cli.cache_reports import readable, size
@@ -17,6 +17,7 @@ USER = "user=user:{version}:{id}"
 def made(redis: str, **given: object) -> Target:
     usual: dict[str, object] = {
         "sentinel": (),
+        "cluster": False,
         "ca_file": None,
         "password_file": None,
         "ask_password": False,
@@ -79,6 +80,16 @@ def test_with_sentinels_the_host_is_the_primarys_name() -> None:
     found = made("redis://My-Primary/1", sentinel=("s1", "s2:26380"))
     assert isinstance(found.server, Sentinel)
     assert found.address == "My-Primary (of s1, s2:26380)/1"
+
+
+def test_a_cluster_is_found_through_one_node() -> None:
+    found = made("redis://cache/0", cluster=True)
+    assert isinstance(found.server, Cluster)
+    assert found.address == "cache:6379 (a cluster)"
+    with pytest.raises(click.UsageError, match="leave /1 out"):
+        made("redis://cache/1", cluster=True)
+    with pytest.raises(click.UsageError, match="exclude each other"):
+        made("redis://cache", cluster=True, sentinel=("s1",))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Final
 from cacherollout.api.backend import Limits as BackendLimits
 from cacherollout.cache import Channel, Limits, Primary, Server
 from cacherollout.cache.connections import Command, Page, Reply
+from cacherollout.cache.servers import Mapped
 
 CREDIT_SECONDS: Final = 0.005
 """Unused time that is carried over: timers wake late, and the average must still hold."""
@@ -81,16 +82,9 @@ class Turnstile:
         return pause if pause >= LEAST_PAUSE_SECONDS else 0.0
 
 
-class PacedServer:
+def paced(server: Server, turnstile: Turnstile) -> Server:
     """A server whose pages pass a turnstile."""
-
-    def __init__(self, server: Server, turnstile: Turnstile) -> None:
-        self._server = server
-        self._turnstile = turnstile
-
-    async def primaries(self) -> Sequence[Primary]:
-        """The primaries, paced."""
-        return [_PacedPrimary(one, self._turnstile) for one in await self._server.primaries()]
+    return Mapped(server, lambda primary: _PacedPrimary(primary, turnstile))
 
 
 class _PacedPrimary:
@@ -142,6 +136,10 @@ class _PacedChannel:
     async def pipeline(self, commands: Sequence[Command]) -> list[Reply]:
         """Write a page and wait for its replies."""
         return await self.finish(self.submit(commands))
+
+    def peers(self) -> Sequence[Channel]:
+        """The channel's, without a pace: they are looked at, and seldom."""
+        return self._channel.peers()
 
 
 def written_keys(commands: Sequence[Command]) -> int:

@@ -7,11 +7,11 @@ from cacherollout.cache import (
     CacheError,
     CommandError,
     HeadroomError,
-    MovedError,
     OutOfMemoryError,
     ReadOnlyError,
     RefusedError,
     TemplateError,
+    TopologyError,
 )
 from cacherollout.core.facts import Problem
 from cacherollout.ports.errors import MAX_FOREIGN_TEXT
@@ -38,9 +38,9 @@ _KINDS: Final[tuple[tuple[type[CacheError], Reason, str], ...]] = (
         "the address leads to a replica: let redis.address of the CacheBackend name the primary",
     ),
     (
-        MovedError,
+        TopologyError,
         Reason.INVALID_SPEC,
-        "redis.mode of the CacheBackend is Standalone, but the server is part of a cluster",
+        "let redis.mode of the CacheBackend say so: Cluster for a node of a cluster, else Standalone",
     ),
     (
         CommandError,

@@ -8,7 +8,7 @@ import aiohttp
 
 from cacherollout.adapters.cache.backends import Backend
 from cacherollout.adapters.cache.families import engine_families
-from cacherollout.adapters.cache.pacing import PacedServer, engine_limits
+from cacherollout.adapters.cache.pacing import engine_limits, paced
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.cache import Family, Limits, NamespaceSurvey, Server
 from cacherollout.core.facts import PodFacts
@@ -63,7 +63,7 @@ class Workplace:
 
     def server(self) -> Server:
         """The cache, at the pace that all works on it share."""
-        return PacedServer(self.backend.server, self.backend.turnstile)
+        return paced(self.backend.server, self.backend.turnstile)
 
     async def mirrored_server(self, *versions: str) -> Server:
         """The same, once a mirror between these versions, if there is one, is coherent.
@@ -73,7 +73,7 @@ class Workplace:
         mirror = self.mirror
         if mirror is None or not {*versions} <= mirror.versions:
             return self.server()
-        return PacedServer(await mirror.coherent_server(), self.backend.turnstile)
+        return paced(await mirror.coherent_server(), self.backend.turnstile)
 
     def keys_of(self, family: str, version: str) -> int:
         """Keys of a namespace as last counted; 0 before the first count."""
