@@ -56,6 +56,9 @@ class RedisMode(StrEnum):
     """How the servers behind the address are organized."""
 
     STANDALONE = "Standalone"
+    """One server, or one name that leads to whichever is the primary."""
+    CLUSTER = "Cluster"
+    """A Redis Cluster, version 7.0 or newer."""
 
 
 class SecretRef(Model):
@@ -90,10 +93,19 @@ class Tls(Model):
 
 
 class Redis(Model):
-    """A Redis-compatible server."""
+    """A Redis-compatible server, or a cluster of them."""
+
+    rules = (
+        Rule(
+            "self.mode != 'Cluster' || self.database == 0",
+            "a cluster has database 0 alone: remove redis.database, or set redis.mode to Standalone",
+            holds=lambda redis: redis.mode is not RedisMode.CLUSTER or redis.database == 0,
+            field=".database",
+        ),
+    )
 
     mode: RedisMode = RedisMode.STANDALONE
-    """How the servers behind the address are organized."""
+    """`Standalone`: one server takes the writes. `Cluster`: a Redis Cluster, from 7.0 on."""
     address: str = Field(
         min_length=1,
         max_length=259,
@@ -104,7 +116,7 @@ class Redis(Model):
             "redis.shop.svc:6379; credentials belong in credentialsSecretRef",
         ),
     )
-    """`host:port` of the cache; a host without a dot is a Service of this namespace."""
+    """`host:port` of it, or of a cluster's node; without a dot it is a Service of this namespace."""
     database: int = Field(default=0, ge=0, le=1023)
     """Number of the logical database."""
     credentials_secret_ref: SecretRef | None = None

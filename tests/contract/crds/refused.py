@@ -318,7 +318,13 @@ BACKEND_CASES: Final = (
     Case("an address with port 0", {_ADDRESS: "redis:0"}, "spec.redis.address", "host:port"),
     Case("an address with port 65536", {_ADDRESS: "redis:65536"}, "redis.address", "host:port"),
     Case("a host with a line break", {_ADDRESS: "a\r\nb:1"}, "spec.redis.address", "host:port"),
-    Case("a mode to come", {"redis.mode": "Cluster"}, "spec.redis.mode", '"Standalone"'),
+    Case("a mode to come", {"redis.mode": "Sentinel"}, "spec.redis.mode", '"Standalone"'),
+    Case(
+        "a database in a cluster",
+        {"redis.mode": "Cluster", "redis.database": 1},
+        "spec.redis.database",
+        "database 0 alone",
+    ),
     Case("a negative database", {"redis.database": -1}, "spec.redis.database", "equal to 0"),
     Case(
         "a Secret of another namespace",

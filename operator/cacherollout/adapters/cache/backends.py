@@ -8,6 +8,7 @@ connection and nowhere else: no message, log line or representation carries it.
 import asyncio
 import ssl
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,16 +16,20 @@ from pydantic import ValidationError
 
 from cacherollout.adapters.cache.pacing import Turnstile
 from cacherollout.adapters.cache.problems import ProblemError, problem
-from cacherollout.api.backend import CacheBackendSpec
+from cacherollout.api.backend import CacheBackendSpec, RedisMode
 from cacherollout.api.names import Key
 from cacherollout.api.reasons import Reason
 from cacherollout.cache import (
     CacheError,
+    Cluster,
     Endpoint,
     Primary,
     RefusedError,
     ServerFacts,
     Standalone,
+    Tour,
+    Watch,
+    Watchable,
     probe,
 )
 from cacherollout.core.facts import Problem
@@ -42,12 +47,32 @@ PROBE_SECONDS: Final = 1.5
 class LiveServer:
     """A server at a fixed place whose credentials may change under way."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, mode: RedisMode) -> None:
+        self._mode = mode
         self.endpoint = endpoint
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it is, and the newest credentials."""
+        return self._endpoint
+
+    @endpoint.setter
+    def endpoint(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        is_cluster = self._mode is RedisMode.CLUSTER
+        self._server: Watchable = Cluster([endpoint]) if is_cluster else Standalone(endpoint)
+
+    def tour(self) -> Tour:
+        """Of all primaries, under the newest credentials."""
+        return self._server.tour()
+
     async def primaries(self) -> Sequence[Primary]:
-        """The one server, under the newest credentials."""
-        return (Standalone(self.endpoint),)
+        """All primaries, under the newest credentials."""
+        return await self._server.primaries()
+
+    def watch(self, timeout_seconds: float) -> AbstractAsyncContextManager[Watch]:
+        """Connect to all primaries, under the newest credentials."""
+        return self._server.watch(timeout_seconds)
 
 
 @dataclass(eq=False, slots=True)
@@ -176,7 +201,7 @@ class Backends:
         turnstile.limits = spec.limits
         if previous is not None and previous.uid != uid:
             self._turnstiles.pop(previous.uid, None)
-        return Backend(uid, key, spec, LiveServer(endpoint), turnstile)
+        return Backend(uid, key, spec, LiveServer(endpoint, spec.redis.mode), turnstile)
 
     async def _endpoint(self, key: Key, spec: CacheBackendSpec) -> Endpoint:
         redis = spec.redis

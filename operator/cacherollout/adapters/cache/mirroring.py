@@ -6,7 +6,7 @@ from typing import Final
 
 from cacherollout.adapters.cache.workplaces import Workplace
 from cacherollout.cache import Limits as EngineLimits
-from cacherollout.cache import Mirror, Server, Standalone
+from cacherollout.cache import Mirror, Server
 from cacherollout.core.actions import MirrorWork
 from cacherollout.core.facts import CoherenceFacts, WorkFacts
 
@@ -89,7 +89,7 @@ class MirrorRunner:
         backend = self._place.backend
         limits = backend.spec.limits
         return Mirror(
-            Standalone(backend.server.endpoint),
+            backend.server,
             self._place.families(self._work.copied),
             stable=self._work.one,
             target=self._work.other,
