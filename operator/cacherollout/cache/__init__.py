@@ -17,6 +17,7 @@ from cacherollout.cache.connections import Command, Connection, Endpoint, Page, 
 from cacherollout.cache.copies import Copy, CopyCounts, CopyReport
 from cacherollout.cache.errors import (
     CacheError,
+    ClusterDownError,
     CommandError,
     HeadroomError,
     MovedError,
@@ -64,6 +65,7 @@ __all__ = [
     "CacheError",
     "Channel",
     "Cluster",
+    "ClusterDownError",
     "Codec",
     "Command",
     "CommandError",

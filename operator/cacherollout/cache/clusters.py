@@ -78,7 +78,7 @@ class Cluster:
 
         Raises:
             UnreachableError: No known node answers, or one of the primaries does not.
-            NotReadyError: Slots are served by nobody.
+            ClusterDownError: Slots are served by nobody.
             TopologyError: What answers is not part of a cluster.
 
         """

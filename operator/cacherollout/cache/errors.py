@@ -60,7 +60,7 @@ class RefusedError(ServerError):
 
 
 class NotReadyError(ServerError):
-    """The server asks for patience: LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, TRYAGAIN, MISCONF and others."""
+    """The server asks for patience: LOADING, BUSY, MASTERDOWN, CLUSTERDOWN, MISCONF and others."""
 
 
 class ReadOnlyError(ServerError):
@@ -69,6 +69,10 @@ class ReadOnlyError(ServerError):
 
 class OutOfMemoryError(ServerError):
     """The server is at `maxmemory` and may not evict (OOM); returned in place of a reply."""
+
+
+class ClusterDownError(NotReadyError):
+    """Slots of a cluster are served by nobody: start their nodes, or let replicas take over."""
 
 
 class SplitError(NotReadyError):
@@ -101,7 +105,7 @@ _BY_CODE: Final[dict[str, type[ServerError]]] = {
     "LOADING": NotReadyError,
     "BUSY": NotReadyError,
     "MASTERDOWN": NotReadyError,
-    "CLUSTERDOWN": NotReadyError,
+    "CLUSTERDOWN": ClusterDownError,
     "TRYAGAIN": SplitError,
     "MISCONF": NotReadyError,
     "NOREPLICAS": NotReadyError,

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cacherollout.cache.facts import ServerFacts
+from cacherollout.cache.feeds import Feed, ListFeed
 from cacherollout.cache.keys import Family, Match, Scope, key_of
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import FirstOnly, Server, Tour
-from cacherollout.cache.sweeps import Feed, ListFeed, Steps, Sweep
+from cacherollout.cache.sweeps import Steps, Sweep
 
 _TRIM_AT: Final = 2
 """Candidates are cut back to the hottest when there are this many times too many."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from cacherollout.cache.errors import MovedError, NotReadyError
+from cacherollout.cache.errors import ClusterDownError, MovedError
 from cacherollout.cache.slots import SLOTS, spelled
 
 _MIN_FIELDS: Final = 8
@@ -119,7 +119,7 @@ class Layout:
         """Of two that claim a slot, the one with the higher epoch has it, as in the cluster.
 
         Raises:
-            NotReadyError: Nobody has some of the slots.
+            ClusterDownError: Nobody has some of the slots.
 
         """
         self.nodes = {node.id: node for node in primaries}
@@ -129,9 +129,8 @@ class Layout:
             self.owned[node.id] = node.slots & free
             free -= node.slots
         if free:
-            raise NotReadyError(
-                f"the cluster is not whole: no primary serves slots {spelled(sorted(free))}; start "
-                "their nodes, or let a replica take over (CLUSTER FAILOVER)"
+            raise ClusterDownError(
+                f"the cluster is not whole: no primary serves slots {spelled(sorted(free))}"
             )
         heirs: dict[int, str] = {}
         for node in self.nodes.values():
@@ -156,12 +155,12 @@ class SlotMap:
         """Where to send a slot's commands.
 
         Raises:
-            NotReadyError: Nobody is known to serve it.
+            ClusterDownError: Nobody is known to serve it.
 
         """
         place = self._places.get(slot)
         if place is None:
-            raise NotReadyError(f"no primary of the cluster is known to serve slot {slot}")
+            raise ClusterDownError(f"no primary of the cluster is known to serve slot {slot}")
         return place
 
     def of(self, address: Address) -> list[int]:

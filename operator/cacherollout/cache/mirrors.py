@@ -16,7 +16,8 @@ What no mirror can see, and what applications therefore must do:
   stable version's ids once `Copy` has run over `Mirror.server`; an id that only the target has
   filled, and under an incompatible family any id cached under one version only, is not protected.
   Applications close this by deleting all active versions' keys in one command:
-  ``DEL user:v2:7 user:v3:7``.
+  ``DEL user:v2:7 user:v3:7``. In a cluster, where these keys may lie in two slots, by one DEL after
+  the other, the stable version's first: a copy brings values from there.
 - For an incompatible family under `Writes.INVALIDATE`, a deletion followed by a refill before the
   mirror looks (within the lag) looks like a fill. Only an origin faster than the lag gets there.
 - Expiry is pushed like a deletion and removes the counterpart: a little warmth, never freshness.

@@ -7,10 +7,11 @@ from typing import Final
 
 from cacherollout.cache.errors import TemplateError
 from cacherollout.cache.facts import Memory, ServerFacts, probe, sum_memories
+from cacherollout.cache.feeds import Feed, SampleFeed, ScanFeed
 from cacherollout.cache.keys import Family, Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import Server
-from cacherollout.cache.sweeps import Feed, SampleFeed, ScanFeed, Steps, Sweep
+from cacherollout.cache.sweeps import Steps, Sweep
 
 _WEIGH_FIRST: Final = 200
 _WEIGH_EVERY: Final = 16

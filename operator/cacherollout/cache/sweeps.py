@@ -9,16 +9,16 @@ cursors mean nothing any more and it begins again, which is safe because pages a
 
 import asyncio
 import copy
-import secrets
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
 
 from cacherollout.cache.connections import Command, Page, Reply
 from cacherollout.cache.errors import TRANSIENT, CacheError, GoneError
 from cacherollout.cache.facts import ServerFacts, read_facts
+from cacherollout.cache.feeds import START, Feed, ScanFeed
 from cacherollout.cache.keys import Match, OpenScope, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.pacers import Pacer
@@ -31,80 +31,9 @@ Steps = Generator[Sequence[Command], list[Reply], None]
 ReportT = TypeVar("ReportT")
 TallyT = TypeVar("TallyT")
 
-_START: Final = b"0"
 _PINGS: Final = 9
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 2.0
-
-
-class Feed(Protocol):
-    """Where the keys come from: a resumable sequence of pages."""
-
-    def ask(self, cursor: bytes, count: int) -> Sequence[Command]:
-        """The command that fetches the page at `cursor`, or none."""
-        ...
-
-    def take(self, cursor: bytes, count: int, replies: list[Reply]) -> tuple[bytes, list[bytes]]:
-        """The next cursor (``b"0"`` at the end) and this page's keys."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ScanFeed:
-    """All keys of a server that match a pattern, in the server's order, perhaps some twice."""
-
-    pattern: bytes
-
-    def ask(self, cursor: bytes, count: int) -> Sequence[Command]:
-        """One SCAN."""
-        return [(b"SCAN", cursor, b"MATCH", self.pattern, b"COUNT", count)]
-
-    def take(self, cursor: bytes, count: int, replies: list[Reply]) -> tuple[bytes, list[bytes]]:
-        """What SCAN replied."""
-        following, keys = replies[0]
-        return following, keys
-
-
-@dataclass(frozen=True, slots=True)
-class ListFeed:
-    """Keys known beforehand."""
-
-    keys: Sequence[bytes]
-
-    def ask(self, cursor: bytes, count: int) -> Sequence[Command]:
-        """Nothing to ask."""
-        return ()
-
-    def take(self, cursor: bytes, count: int, replies: list[Reply]) -> tuple[bytes, list[bytes]]:
-        """The next slice."""
-        start = int(cursor)
-        end = start + count
-        following = b"%d" % end if end < len(self.keys) else _START
-        return following, list(self.keys[start:end])
-
-
-@dataclass(frozen=True, slots=True)
-class SampleFeed:
-    """Like `ScanFeed`, but from a random place and around once, so that samples differ.
-
-    Keys between that place and the end come twice if nobody stops before.
-    """
-
-    pattern: bytes
-    start: int = field(default_factory=lambda: secrets.randbits(32))
-
-    def ask(self, cursor: bytes, count: int) -> Sequence[Command]:
-        """One SCAN; our cursor is the server's, with the round in front."""
-        at = b"%d" % self.start if cursor == _START else cursor[1:]
-        return [(b"SCAN", at, b"MATCH", self.pattern, b"COUNT", count)]
-
-    def take(self, cursor: bytes, count: int, replies: list[Reply]) -> tuple[bytes, list[bytes]]:
-        """What SCAN replied; at the keyspace's end begin the second round."""
-        following, keys = replies[0]
-        is_first_round = cursor == _START or cursor[:1] == b"1"
-        if following != _START:
-            return (b"1" if is_first_round else b"2") + following, keys
-        return (b"20" if is_first_round else _START), keys
 
 
 @dataclass(slots=True)
@@ -113,7 +42,7 @@ class _Position(Generic[TallyT]):
 
     tally: TallyT
     meter: Meter
-    cursor: bytes = _START
+    cursor: bytes = START
     run_id: str = ""
     progressed_at: float = 0.0
 
@@ -284,7 +213,7 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
         facts = await read_facts(channel)
         if position.run_id != facts.run_id:
             position.run_id = facts.run_id
-            position.cursor = _START
+            position.cursor = START
             self._put_back(position)
             self._meter.keyspace += facts.keys
             self._arrive(facts)
@@ -308,7 +237,7 @@ class Sweep(ABC, Generic[TallyT, ReportT]):
             matches = self._scope.matches(keys)
             self._meter.examined += count
             pacer.learn(examined=count, keys=len(matches))
-            is_last = following == _START
+            is_last = following == START
             if not is_last:
                 cursor, count = following, pacer.count
                 fetch = channel.submit(feed.ask(cursor, count))

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cacherollout.cache.errors import WrongTypeError
+from cacherollout.cache.feeds import Feed, SampleFeed
 from cacherollout.cache.keys import Codec, Family, Match, Scope
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.servers import Server
-from cacherollout.cache.sweeps import Feed, SampleFeed, Steps, Sweep
+from cacherollout.cache.sweeps import Steps, Sweep
 
 _MAX_VALUE_BYTES: Final = 1024 * 1024
 """Larger values are not fetched: decoding one would hold up the event loop."""

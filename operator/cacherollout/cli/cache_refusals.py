@@ -7,6 +7,7 @@ import click
 from cacherollout.cache import (
     CacheError,
     Cluster,
+    ClusterDownError,
     CommandError,
     HeadroomError,
     NotReadyError,
@@ -55,6 +56,14 @@ _ADVICE: Final[tuple[tuple[type[CacheError], type[Refusal], str], ...]] = (
         (
             "This server is a replica, which takes no writes: name the primary in --redis, or give "
             "--sentinel."
+        ),
+    ),
+    (
+        ClusterDownError,
+        Refusal,
+        (
+            "Start the nodes that are down, or let a replica take over (CLUSTER FAILOVER TAKEOVER), then "
+            "run the same command again."
         ),
     ),
     (

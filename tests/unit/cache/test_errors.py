@@ -6,6 +6,7 @@ from cacherollout.cache.connections import Endpoint
 from cacherollout.cache.errors import (
     TRANSIENT,
     AskError,
+    ClusterDownError,
     CommandError,
     MovedError,
     NotReadyError,
@@ -29,7 +30,7 @@ from cacherollout.cache.errors import (
         ("LOADING Redis is loading the dataset in memory", NotReadyError, True),
         ("BUSY Redis is busy running a script", NotReadyError, True),
         ("MASTERDOWN Link with MASTER is down", NotReadyError, True),
-        ("CLUSTERDOWN The cluster is down", NotReadyError, True),
+        ("CLUSTERDOWN The cluster is down", ClusterDownError, True),
         ("MISCONF Redis is configured to save RDB snapshots", NotReadyError, True),
         ("NOREPLICAS Not enough good replicas to write.", NotReadyError, True),
         ("NOSCRIPT No matching script.", ScriptLostError, False),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cacherollout.cache.errors import AskError, MovedError, NotReadyError
+from cacherollout.cache.errors import AskError, ClusterDownError, MovedError
 from cacherollout.cache.layouts import (
     Address,
     Holding,
@@ -75,11 +75,11 @@ def test_the_higher_epoch_has_the_slot_and_nobody_is_named() -> None:
     stale = Node("new", Address("b", 2), epoch=2, slots=frozenset({7}), arriving={7: "old"})
     assert Layout([stale, old]).holding(7) == Holding("new"), "it has arrived"
     assert layout.holding(4) == Holding("old"), "nobody knows where it goes"
-    with pytest.raises(NotReadyError, match="slots 0-6, 8-16383"):
+    with pytest.raises(ClusterDownError, match="slots 0-6, 8-16383"):
         Layout([new])
 
     places = SlotMap()
-    with pytest.raises(NotReadyError, match="slot 7"):
+    with pytest.raises(ClusterDownError, match="slot 7"):
         places.place(7)
     places.learn([new, old])
     assert (places.place(7), places.place(8)) == (Address("b", 2), Address("a", 1))

@@ -115,6 +115,42 @@ def test_a_slot_on_the_move_is_walked_from_source_to_target() -> None:
     assert [share.node for share in shares if 1 in share.slots] == ["b", "c"]
 
 
+def test_a_slot_that_went_and_came_back_meanwhile_is_walked_again() -> None:
+    """Who has it is the same before and after; that it was taken over twice tells."""
+    world, itinerary = World(), Itinerary()
+
+    def move(slot: int, node: str) -> None:
+        world.step(slot, "open", node)
+        for _ in range(KEYS):
+            world.step(slot, "send", node)
+        world.step(slot, "close", node)
+
+    before = world.look()
+    share = itinerary.next(before)
+    assert share is not None
+    assert (share.node, 0 in share.slots) == ("a", True)
+    move(0, "b")
+    move(0, "a")
+    itinerary.walked(share, before, world.look())
+    assert itinerary.next(world.look()) == share
+
+
+def test_a_slot_whose_move_was_given_up_for_another_is_not_covered_by_half() -> None:
+    world, itinerary = World(), Itinerary()
+    world.step(0, "open", "b")
+    before = world.look()
+    share = itinerary.next(before)
+    assert share is not None
+    assert share.node == "a"
+    world.heirs[0] = "c"  # what had gone to b came back, behind the walk
+    itinerary.walked(share, before, world.look())
+    look, walked = world.look(), []
+    while (share := itinerary.next(look)) is not None:
+        walked += [share.node] if 0 in share.slots else []
+        itinerary.walked(share, look, look)
+    assert walked == ["a", "c"], "from its beginning again"
+
+
 def test_slots_that_never_rest_are_said_to_be_so() -> None:
     world, itinerary = World(), Itinerary()
 

@@ -5,6 +5,7 @@ from typing import Final
 from cacherollout.api.reasons import Reason
 from cacherollout.cache import (
     CacheError,
+    ClusterDownError,
     CommandError,
     HeadroomError,
     OutOfMemoryError,
@@ -36,6 +37,11 @@ _KINDS: Final[tuple[tuple[type[CacheError], Reason, str], ...]] = (
         ReadOnlyError,
         Reason.CACHE_UNAVAILABLE,
         "the address leads to a replica: let redis.address of the CacheBackend name the primary",
+    ),
+    (
+        ClusterDownError,
+        Reason.CACHE_UNAVAILABLE,
+        "start the nodes that are down, or let a replica take over (CLUSTER FAILOVER TAKEOVER)",
     ),
     (
         TopologyError,

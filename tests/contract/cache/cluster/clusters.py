@@ -43,14 +43,24 @@ class RedisCluster:
         nobody = Endpoint("127.0.0.1", free_port())
         return Cluster([nobody, *(node.endpoint for node in self.nodes)])
 
+    def begin(self, name: str) -> RedisProcess:
+        """Start a node that knows no other."""
+        place = self.directory / name
+        place.mkdir()
+        bus = ("--cluster-port", str(free_port()), "--cluster-config-file", "nodes.conf")
+        node = RedisProcess(place, (*SETTINGS, *EAGER, *bus, *self.arguments))
+        node.start()
+        return node
+
+    async def introduce(self, node: RedisProcess) -> None:
+        """Let the first node meet another."""
+        client = await self.nodes[0].connect()
+        bus = node.arguments[node.arguments.index("--cluster-port") + 1]
+        await client.call("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        await client.wait_closed()
+
     async def create(self) -> None:
-        for index in range(2 * PRIMARIES):
-            place = self.directory / str(index)
-            place.mkdir()
-            bus = ("--cluster-port", str(free_port()), "--cluster-config-file", "nodes.conf")
-            node = RedisProcess(place, (*SETTINGS, *EAGER, *bus, *self.arguments))
-            node.start()
-            self.nodes.append(node)
+        self.nodes = [self.begin(str(index)) for index in range(2 * PRIMARIES)]
         clients = [await node.connect() for node in self.nodes]
         for index, client in enumerate(clients):
             await client.call("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
@@ -58,8 +68,7 @@ class RedisCluster:
                 low, high = (SLOTS * i // PRIMARIES for i in (index, index + 1))
                 await client.call("CLUSTER", "ADDSLOTSRANGE", low, high - 1)
         for node in self.nodes[1:]:
-            bus = node.arguments[node.arguments.index("--cluster-port") + 1]
-            await clients[0].call("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+            await self.introduce(node)
         for client in clients:
             await until(lambda client=client: self._knows_all(client))
         for index, client in enumerate(clients[PRIMARIES:]):
@@ -211,6 +220,24 @@ async def proxied(cluster: RedisCluster) -> AsyncIterator[tuple[Proxied, Sequenc
             node.port: await stack.enter_async_context(Proxy(node.port)) for node in cluster.nodes
         }
         yield Proxied(cluster, proxies), [*proxies.values()]
+
+
+@asynccontextmanager
+async def one_more(cluster: RedisCluster) -> AsyncIterator[Known]:
+    """A primary that joins without slots; when it leaves, it must have none."""
+    node = cluster.begin("more")
+    client = await node.connect()
+    identity = (await client.call("CLUSTER", "MYID")).decode()
+    await client.wait_closed()
+    await cluster.introduce(node)
+    try:
+        yield Known(identity, node, frozenset())
+    finally:
+        node.kill()
+        for other in cluster.nodes:
+            client = await other.connect()
+            await client.call("CLUSTER", "FORGET", identity)
+            await client.wait_closed()
 
 
 class Move:

@@ -13,6 +13,7 @@ from tests.contract.cache.cluster.clusters import (
     RedisCluster,
     Routed,
     keys_under,
+    one_more,
     plant,
     proxied,
     routed,
@@ -182,6 +183,23 @@ async def test_slots_that_move_between_watched_primaries_open_no_gap(
             await settle(mirror, client)
         assert not (await cluster.dump()).keys() & {*v2, *v3}
         assert mirror.state.gaps == 0
+
+
+async def test_a_primary_that_joins_is_watched_before_it_has_slots(
+    cluster: RedisCluster, family: Family
+) -> None:
+    source = (await cluster.primaries())[0]
+    key = next(k for k in keys_under(family, "v2", MANY) if slot_of(k) in source.slots)
+    async with mirroring(cluster.server, [family]) as mirror, one_more(cluster) as newcomer:
+        await until(lambda: mirror.state.gaps == 1)
+        await mirror.coherent()
+        await Move(cluster, slot_of(key), source, newcomer).whole()
+        client = await newcomer.redis.connect()
+        await client.call("SET", key, b"new", *TTL)
+        await client.wait_closed()
+        await until(lambda: mirror.state.mirrored == 1)
+        assert mirror.state.gaps == 1
+        await Move(cluster, slot_of(key), newcomer, source).whole()
 
 
 async def test_changes_in_a_slot_half_way_are_mirrored(

@@ -8,6 +8,7 @@ from cacherollout.api.reasons import Reason
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.cache import (
     CacheError,
+    ClusterDownError,
     Codec,
     CommandError,
     HeadroomError,
@@ -34,6 +35,7 @@ from cacherollout.cache import (
         (UnansweredError, Reason.CACHE_UNAVAILABLE),
         (NotReadyError, Reason.CACHE_UNAVAILABLE),
         (ReadOnlyError, Reason.CACHE_UNAVAILABLE),
+        (ClusterDownError, Reason.CACHE_UNAVAILABLE),
         (TopologyError, Reason.INVALID_SPEC),
         (TemplateError, Reason.INVALID_SPEC),
     ],
