@@ -23,6 +23,7 @@ _MAX_HOPS: Final = 5
 _CROSS_FIRST: Final = 4
 _CROSS_BYTES: Final = 8 * 1024 * 1024
 _GROWTH: Final = 4
+_SPLIT: Final = SplitError("keys in several slots")
 _REDIRECTED: Final = (MovedError, SplitError)
 
 
@@ -104,15 +105,7 @@ class ClusterChannel:
 
     async def _answer(self, commands: Sequence[Command]) -> list[Reply]:
         replies = await self._deliver(commands)
-        bound = _bound(commands)
-        apart = [
-            index
-            for index, reply in enumerate(replies)
-            if isinstance(reply, SplitError)
-            and index not in bound
-            and is_crossable(commands[index])
-        ]
-        for indexes in self._portions(apart):
+        for indexes in self._portions(_apart(commands, replies)):
             conversation = in_step([crossing(commands[index]) for index in indexes])
             outcomes = await hold(conversation, self._weighed(len(indexes)))
             for index, outcome in zip(indexes, outcomes, strict=True):
@@ -181,7 +174,12 @@ class ClusterChannel:
         self, commands: Sequence[Command], places: Sequence[Address | None]
     ) -> tuple[list[Reply], bool]:
         """The replies, and whether none of them sends us elsewhere."""
-        replies: list[Reply] = [SplitError("keys in several slots")] * len(commands)
+        if len(set(places)) == 1 and places[0] is not None:  # nearly all pages of tagged keys
+            connection = await self._lines.to(places[0])
+            page = connection.submit(commands)
+            is_final = await _finish(places[0], connection, page)
+            return page.replies, is_final
+        replies: list[Reply] = [_SPLIT] * len(commands)
         by_place: dict[Address, list[int]] = {}
         for index, place in enumerate(places):
             if place is not None:
@@ -227,6 +225,13 @@ class ClusterChannel:
         for index, reply in zip([*moved, *asked], [*again, *once[1::2]], strict=True):
             replies[index] = reply
         return is_final and is_last
+
+
+def _apart(commands: Sequence[Command], replies: Sequence[Reply]) -> list[int]:
+    """The places of commands that no one node could run, and that can be said in another way."""
+    found = [index for index, reply in enumerate(replies) if isinstance(reply, SplitError)]
+    bound = _bound(commands) if found else frozenset()
+    return [index for index in found if index not in bound and is_crossable(commands[index])]
 
 
 def _transactions(commands: Sequence[Command]) -> Iterator[range]:

@@ -52,13 +52,14 @@ def keys_of(command: Command) -> Sequence[bytes]:
         ValueError: The command is not one of those that the engine sends to a cluster.
 
     """
-    place = _KEYS.get(command[0])
-    if command[0] == b"EVALSHA":
-        place = slice(3, 3 + int(command[2]))
+    name = command[0]
+    place = _KEYS.get(name)
     if place is not None:
         return command[place]  # type: ignore[return-value]  # the engine's keys are all bytes
-    if command[0] in _KEYLESS:
+    if name in _KEYLESS:
         return ()
+    if name == b"EVALSHA":
+        return command[3 : 3 + int(command[2])]  # type: ignore[return-value]
     raise ValueError(f"{command[0]!r}: not known to be safe in a cluster")
 
 

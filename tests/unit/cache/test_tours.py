@@ -7,7 +7,7 @@ the walk's beginning to its end.
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cacherollout.cache.errors import NotReadyError
@@ -74,6 +74,7 @@ moments = st.lists(st.lists(steps, max_size=12), max_size=12)
 
 
 @given(before=moments, during=moments)
+@settings(deadline=None)
 def test_every_key_is_met(
     before: list[list[tuple[int, str, str]]], during: list[list[tuple[int, str, str]]]
 ) -> None:

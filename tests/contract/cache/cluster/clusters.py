@@ -69,17 +69,13 @@ class RedisCluster:
                 await client.call("CLUSTER", "ADDSLOTSRANGE", low, high - 1)
         for node in self.nodes[1:]:
             await self.introduce(node)
-        for client in clients:
-            await until(lambda client=client: self._knows_all(client))
+        for node in self.nodes:
+            await until(lambda node=node: knows(node, len(self.nodes)))
         for index, client in enumerate(clients[PRIMARIES:]):
             await client.call("CLUSTER", "REPLICATE", await clients[index].call("CLUSTER", "MYID"))
         for client in clients:
             await client.wait_closed()
         await self.heal()
-
-    async def _knows_all(self, client: Connection) -> bool:
-        said = (await client.call("CLUSTER", "NODES")).decode()
-        return said.count("connected") == 2 * PRIMARIES and "handshake" not in said
 
     async def heal(self) -> None:
         """Start what is dead, and wait until every primary has a replica that follows it."""
@@ -230,6 +226,8 @@ async def one_more(cluster: RedisCluster) -> AsyncIterator[Known]:
     identity = (await client.call("CLUSTER", "MYID")).decode()
     await client.wait_closed()
     await cluster.introduce(node)
+    for each in [*cluster.nodes, node]:
+        await until(lambda each=each: knows(each, len(cluster.nodes) + 1))
     try:
         yield Known(identity, node, frozenset())
     finally:
@@ -238,6 +236,14 @@ async def one_more(cluster: RedisCluster) -> AsyncIterator[Known]:
             client = await other.connect()
             await client.call("CLUSTER", "FORGET", identity)
             await client.wait_closed()
+
+
+async def knows(node: RedisProcess, count: int) -> bool:
+    """Whether a node is on terms with so many nodes, itself included."""
+    client = await node.connect()
+    said = (await client.call("CLUSTER", "NODES")).decode()
+    await client.wait_closed()
+    return said.count(" connected") == count and "handshake" not in said
 
 
 class Move:

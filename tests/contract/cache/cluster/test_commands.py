@@ -35,7 +35,7 @@ async def test_a_cluster_taken_for_one_server_is_told_and_so_is_the_reverse(
 ) -> None:
     await plant(cluster, keys_under(family, "v1", some_ids(KEYS)))
     done = await run(cluster.nodes[0], "verify", "--version", "v1")
-    assert done.code == 1
+    assert done.code == 2
     assert "Add --cluster" in done.stderr
     done = await run(shared_redis, "survey", "--cluster")
     assert done.code == 2
