@@ -69,7 +69,7 @@ class Itinerary:
             self._missing -= share.slots & alone
         for slot in share.slots & self._missing:
             was, now = before.holding(slot), after.holding(slot)
-            half = self._half.pop(slot, None)
+            self._half.pop(slot, None)
             if (
                 was.owner == now.owner == share.node
                 and now.heir is not None
@@ -77,8 +77,8 @@ class Itinerary:
                 and not has_taken_over
             ):
                 self._half[slot] = now
-            elif half == was and was.heir == share.node and now in {was, Holding(share.node)}:
-                self._missing.discard(slot)
+            elif was.heir == share.node and now in {was, Holding(share.node)}:
+                self._missing.discard(slot)  # `next` hands it to the heir only after the owner
         self._half = {slot: half for slot, half in self._half.items() if slot in self._missing}
         is_vain = progress == (len(self._missing), len(self._half))
         self._vain_walks = self._vain_walks + 1 if is_vain else 0

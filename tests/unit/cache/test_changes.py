@@ -393,7 +393,10 @@ class Wire:
             await asyncio.sleep(0)
 
 
-async def test_a_copied_key_stays_open_until_a_round_trip_after_its_reply() -> None:
+@pytest.mark.parametrize(
+    "write", [(b"COPY", A, B), (b"RESTORE", B, 0, b"value", b"ABSTTL")], ids=lambda c: c[0].decode()
+)
+async def test_a_copied_key_stays_open_until_a_round_trip_after_its_reply(write: Command) -> None:
     """Redis sends a reply before the pushes of the same turn: the reply alone proves nothing."""
     changes, wire = Changes(SCOPE), Wire()
     channel = MirrorChannel(wire, changes)  # type: ignore[arg-type]
@@ -402,7 +405,7 @@ async def test_a_copied_key_stays_open_until_a_round_trip_after_its_reply() -> N
         changes.note(B, 1.0, BOTH)
         return changes.take(1)[0].is_suspect
 
-    channel.submit([(b"COPY", A, B)])
+    channel.submit([write])
     assert is_open()
     await wire.answer()
     assert is_open()

@@ -17,7 +17,10 @@ KEYS = 2_000
 PRIMARIES = 3
 ODD_IDS = (b"*", b"[a]", b"\\", b"{", b"}", b"{}", b"a{b}c", b"\x00\xff", b" ", b"\r\n")
 SETTINGS = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1200")
-EAGER = ("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+EAGER = (
+    *("--cluster-allow-replica-migration", "no"),
+    *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
+)
 
 
 @dataclass(frozen=True)
