@@ -230,7 +230,6 @@ class _ClusterWatch:
 
     def __init__(self, cluster: Cluster, watched: Mapping[str, tuple[Address, Connection]]) -> None:
         """`watched` are the primaries by their ids."""
-        self._cluster = cluster
         self._watched = watched
         self._lines = Lines(_refuse, dict(watched.values()))
         self.connections = [connection for _, connection in watched.values()]
@@ -245,9 +244,7 @@ class _ClusterWatch:
 
     async def check(self) -> None:
         for address, connection in self._watched.values():
-            view = await view_of(connection, address)
-            self._cluster.slots.learn(view)
-            for node in view:
+            for node in await view_of(connection, address):
                 if node.is_primary and node.id not in self._watched:
                     raise UnreachableError(f"{node.address}: is a primary now, and was not watched")
 

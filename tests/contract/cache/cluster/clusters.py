@@ -1,5 +1,6 @@
 """A real cluster of three primaries and three replicas on loopback, and ways to disturb it."""
 
+import tempfile
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,8 +49,7 @@ class RedisCluster:
 
     def begin(self, name: str) -> RedisProcess:
         """Start a node that knows no other."""
-        place = self.directory / name
-        place.mkdir()
+        place = Path(tempfile.mkdtemp(prefix=name, dir=self.directory))
         bus = ("--cluster-port", str(free_port()), "--cluster-config-file", "nodes.conf")
         node = RedisProcess(place, (*SETTINGS, *EAGER, *bus, *self.arguments))
         node.start()

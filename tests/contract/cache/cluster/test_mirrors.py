@@ -25,6 +25,8 @@ from tests.contract.cache.test_coherence import STEPS, Application
 from tests.contract.cache.test_mirrors import BOTH, mirroring, settle
 
 TTL = ("PX", 100_000)
+PATIENT = replace(Limits.unthrottled(), timeout_seconds=10)
+"""A busy machine is no lost connection."""
 FOREIGN = (b"user:v20:1", b"user:v2", b"user:v2:", b"user:v30:{1}", b"xuser:v2:1")
 MANY = [b"%d" % number for number in range(200)]
 
@@ -36,7 +38,10 @@ async def test_fills_go_to_the_target_and_removals_both_ways(
     await plant(cluster, FOREIGN)
     others = await cluster.dump()
     v2, v3 = (keys_under(family, each, MANY) for each in BOTH)
-    async with mirroring(cluster.server, [family]) as mirror, routed(cluster) as client:
+    async with (
+        mirroring(cluster.server, [family], limits=PATIENT) as mirror,
+        routed(cluster) as client,
+    ):
         for key in v2:
             await client.call("SET", key, b"of " + key, *TTL)
         await settle(mirror, client)
@@ -79,7 +84,7 @@ async def test_no_version_keeps_an_outdated_value(
     async with (
         proxied(shared_cluster) as (server, proxies),
         routed(shared_cluster) as client,
-        mirroring(server, [family]) as mirror,
+        mirroring(server, [family], limits=PATIENT) as mirror,
     ):
         application = Application(client, mirror, proxies, family)
         for step in steps:
@@ -97,7 +102,7 @@ async def test_a_copy_that_crosses_brings_no_removed_value_back(cluster: RedisCl
     family = Family("user", KeyTemplate.parse(TEMPLATES["plain"], PREFIXES))
     ids = [b"%d" % number for number in range(4_000)]
     v2, v3 = (keys_under(family, each, ids) for each in BOTH)
-    async with mirroring(cluster.server, [family], serving=("v2",)) as mirror:
+    async with mirroring(cluster.server, [family], limits=PATIENT, serving=("v2",)) as mirror:
         mirror.serving = BOTH
         async with routed(cluster) as client:
             await plant(cluster, v2)
@@ -121,7 +126,7 @@ async def test_a_lost_connection_to_any_primary_is_declared_and_repaired(
     async with (
         proxied(cluster) as (server, _),
         routed(cluster) as client,
-        mirroring(server, [family]) as mirror,
+        mirroring(server, [family], limits=PATIENT) as mirror,
     ):
         for gaps, known in enumerate(await cluster.primaries(), start=1):
             await plant(cluster, v2)
@@ -149,7 +154,7 @@ async def test_a_mirror_goes_on_after_a_failover(cluster: RedisCluster, family: 
     await plant(cluster, v2)
     await cluster.settle()
     victim = (await cluster.primaries())[0]
-    async with mirroring(cluster.server, [family]) as mirror:
+    async with mirroring(cluster.server, [family], limits=PATIENT) as mirror:
         victim.redis.kill()
         await until(lambda: not mirror.state.is_coherent)
         assert mirror.state.gaps == 1
@@ -165,7 +170,7 @@ async def test_slots_that_move_between_watched_primaries_open_no_gap(
     cluster: RedisCluster, family: Family
 ) -> None:
     v2, v3 = (keys_under(family, each, MANY) for each in BOTH)
-    async with mirroring(cluster.server, [family]) as mirror:
+    async with mirroring(cluster.server, [family], limits=PATIENT) as mirror:
         async with routed(cluster) as client:
             for key in v2:
                 await client.call("SET", key, b"old", *TTL)
@@ -190,7 +195,10 @@ async def test_a_primary_that_joins_is_watched_before_it_has_slots(
 ) -> None:
     source = (await cluster.primaries())[0]
     key = next(k for k in keys_under(family, "v2", MANY) if slot_of(k) in source.slots)
-    async with mirroring(cluster.server, [family]) as mirror, one_more(cluster) as newcomer:
+    async with (
+        mirroring(cluster.server, [family], limits=PATIENT) as mirror,
+        one_more(cluster) as newcomer,
+    ):
         await until(lambda: mirror.state.gaps)
         await mirror.coherent()
         gaps = mirror.state.gaps
@@ -207,7 +215,7 @@ async def test_changes_in_a_slot_half_way_are_mirrored(
     cluster: RedisCluster, family: Family
 ) -> None:
     """The keys are where the application finds them: on either side of the move."""
-    async with mirroring(cluster.server, [family]) as mirror:
+    async with mirroring(cluster.server, [family], limits=PATIENT) as mirror:
         source, target, *_ = await cluster.primaries()
         (key,) = keys_under(family, "v2", [next(i for i in MANY if held(family, i, source))])
         other = key.replace(b":v2:", b":v3:")
