@@ -231,6 +231,7 @@ async def one_more(cluster: RedisCluster) -> AsyncIterator[Known]:
     await cluster.introduce(node)
     for each in [*cluster.nodes, node]:
         await until(lambda each=each: knows(each, len(cluster.nodes) + 1))
+    await until(lambda: serves(node))
     try:
         yield Known(identity, node, frozenset())
     finally:
@@ -239,6 +240,14 @@ async def one_more(cluster: RedisCluster) -> AsyncIterator[Known]:
             client = await other.connect()
             await client.call("CLUSTER", "FORGET", identity)
             await client.wait_closed()
+
+
+async def serves(node: RedisProcess) -> bool:
+    """Whether a node takes the cluster for whole; one that joins does not so at first."""
+    client = await node.connect()
+    said = await client.call("CLUSTER", "INFO")
+    await client.wait_closed()
+    return b"cluster_state:ok" in said
 
 
 async def knows(node: RedisProcess, count: int) -> bool:
