@@ -1,7 +1,5 @@
 """Operations while slots move: nothing is lost, nothing is left behind."""
 
-from collections.abc import Awaitable, Callable
-
 import pytest
 
 from cacherollout.cache import (
@@ -28,7 +26,7 @@ from tests.contract.cache.cluster.clusters import (
 )
 from tests.contract.cache.conftest import Dump, running, until
 
-SLOW = Limits(keys_per_second=1_000, page_keys=20)
+SLOW = Limits(keys_per_second=800, page_keys=20)
 FAST = Limits.unthrottled()
 Operation = Copy | Keep | Retire | Survey
 
@@ -46,11 +44,18 @@ def busiest(keys: list[bytes], known: Known, count: int) -> list[int]:
     return list(dict.fromkeys(slots))[:count]
 
 
-async def while_running(operation: Operation, moves: Callable[[], Awaitable[None]]) -> object:
-    """The report of an operation during which slots moved."""
+async def while_running(cluster: RedisCluster, operation: Operation, keys: list[bytes]) -> object:
+    """The report of an operation that slots moved away from, and others in behind its back."""
+    first, last = await first_and_last(cluster)
+    own = sum(slot_of(key) in first.slots for key in keys)
+    to_leave, to_come = busiest(keys, first, 8), busiest(keys, last, 8)
     async with running(operation.run()) as task:
-        await until(lambda: operation.progress.done >= KEYS // 20)
-        await moves()
+        await until(lambda: operation.progress.done >= own * 0.05)
+        for slot in to_leave:
+            await Move(cluster, slot, first, last).whole()
+        await until(lambda: operation.progress.done >= own * 0.85)
+        for slot in to_come:
+            await Move(cluster, slot, last, first).whole()
         assert not task.done(), "the moves must come in between"
         return await task
 
@@ -63,13 +68,6 @@ def assert_same(one: Dump, other: Dump) -> None:
         assert expiry == pytest.approx(other[key][1], abs=1_000)
 
 
-async def move_back(cluster: RedisCluster, keys: list[bytes]) -> None:
-    """Bring slots from the primary that comes last to the one that is walked over right now."""
-    first, last = await first_and_last(cluster)
-    for slot in busiest(keys, last, 8):
-        await Move(cluster, slot, last, first).whole()
-
-
 async def test_retire_leaves_no_key_behind_that_moved_past_it(
     cluster: RedisCluster, family: Family
 ) -> None:
@@ -78,7 +76,7 @@ async def test_retire_leaves_no_key_behind_that_moved_past_it(
     kept = await cluster.dump()
     await plant(cluster, v1)
     retire = Retire(cluster.server, [family], versions=["v1"], limits=SLOW)
-    await while_running(retire, lambda: move_back(cluster, v1))
+    await while_running(cluster, retire, v1)
     assert_same(await cluster.dump(), kept)
 
 
@@ -87,7 +85,7 @@ async def test_copy_misses_no_key_that_moved_past_it(cluster: RedisCluster, fami
     await plant(cluster, v1)
     before = await cluster.dump()
     copy = Copy(cluster.server, [family], source="v1", target="v2", limits=SLOW)
-    await while_running(copy, lambda: move_back(cluster, v1))
+    await while_running(cluster, copy, v1)
     after = await cluster.dump()
     assert len(after) == 2 * KEYS
     assert_same({key: after[key] for key in v1}, before)
@@ -100,11 +98,11 @@ async def test_keep_and_survey_meet_keys_that_moved_past_them(
     v1 = keys_under(family, "v1", some_ids())
     await plant(cluster, v1)
     keep = Keep(cluster.server, [family], version="v1", ttl_seconds=9_000, limits=SLOW)
-    await while_running(keep, lambda: move_back(cluster, v1))
+    await while_running(cluster, keep, v1)
     assert min(await cluster.run([(b"PTTL", key) for key in v1])) > 3_600_000
 
     survey = Survey(cluster.server, [family], ["v1"], SLOW)
-    await while_running(survey, lambda: move_back(cluster, v1))
+    await while_running(cluster, survey, v1)
     found = (await Survey(cluster.server, [family], ["v1"], FAST).run()).of("user", "v1").keys
     assert found == KEYS, "exact once nothing moves"
 

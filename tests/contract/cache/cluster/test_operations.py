@@ -1,5 +1,6 @@
 """Operations over a real cluster at rest: the same reports and keys as over one server."""
 
+import asyncio
 import re
 
 import pytest
@@ -14,6 +15,7 @@ from cacherollout.cache import (
     HeadroomError,
     Hot,
     Keep,
+    KeyTemplate,
     Limits,
     Mirror,
     Retire,
@@ -33,8 +35,9 @@ from tests.contract.cache.cluster.clusters import (
     some_ids,
     with_endpoint,
 )
+from tests.contract.cache.cluster.conftest import TEMPLATES
 from tests.contract.cache.commands import ROOT
-from tests.contract.cache.conftest import Dump, RedisProcess, running, until
+from tests.contract.cache.conftest import PREFIXES, Dump, RedisProcess, running, until
 
 FAST = Limits.unthrottled()
 FOREIGN = (
@@ -174,6 +177,28 @@ async def test_a_full_primary_stops_a_copy_that_the_others_had_room_for(
         await client.call("CONFIG", "SET", "maxmemory", 0)
         await client.wait_closed()
     assert await cluster.dump() == before
+
+
+async def test_a_primary_that_fills_up_under_way_stops_a_copy(cluster: RedisCluster) -> None:
+    """It is another one than is walked over: copies cross to it."""
+    family = Family("user", KeyTemplate.parse(TEMPLATES["plain"], PREFIXES))
+    await plant(cluster, keys_under(family, "v1", some_ids()))
+    other = min(await cluster.primaries(), key=lambda known: (len(known.slots), known.id))
+    client = await other.redis.connect()
+    limits = Limits(keys_per_second=2_000, page_keys=20)
+    copy = Copy(cluster.server, [family], source="v1", target="v2", limits=limits)
+    task = asyncio.ensure_future(copy.run())
+    try:
+        await until(lambda: copy.progress.done > KEYS // 20)
+        used = int((await client.call("INFO", "memory")).partition(b"used_memory:")[2].split()[0])
+        limit = used * 5 // 4  # four fifths are the ceiling where keys may be evicted
+        await client.call("CONFIG", "SET", "maxmemory", limit, "maxmemory-policy", "allkeys-lru")
+        with pytest.raises(HeadroomError, match="maxmemory"):
+            await task
+        assert b"evicted_keys:0" in await client.call("INFO", "stats")
+    finally:
+        await client.call("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")
+        await client.wait_closed()
 
 
 async def test_a_server_of_its_own_is_no_cluster(
