@@ -69,7 +69,7 @@ async def test_fills_go_to_the_target_and_removals_both_ways(
 @pytest.mark.parametrize("kind", ["compatible", "write-through", "fill"])
 @given(steps=STEPS)
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
