@@ -43,7 +43,8 @@ class Itinerary:
         """
         if not self._missing:
             return None
-        if self._vain_walks >= _MAX_VAIN_WALKS:
+        # Of each node's slots on the move, the first of two walks covers none.
+        if self._vain_walks >= _MAX_VAIN_WALKS + len(layout.nodes):
             raise NotReadyError(
                 f"slots {spelled(sorted(self._missing))} keep changing hands, so keys in them may have "
                 "been missed; let the resharding end, then run it again"
@@ -62,7 +63,7 @@ class Itinerary:
 
     def walked(self, share: Share, before: Layout, after: Layout) -> None:
         """Take in that `share` was walked to its end, between two looks at the layout."""
-        progress = (len(self._missing), len(self._half))
+        missing = len(self._missing)
         has_taken_over = _epoch(before, share.node) != _epoch(after, share.node)
         alone = _alone(before, share.node) & _alone(after, share.node)
         if not has_taken_over:
@@ -80,7 +81,7 @@ class Itinerary:
             elif was.heir == share.node and now in {was, Holding(share.node)}:
                 self._missing.discard(slot)  # `next` hands it to the heir only after the owner
         self._half = {slot: half for slot, half in self._half.items() if slot in self._missing}
-        is_vain = progress == (len(self._missing), len(self._half))
+        is_vain = missing == len(self._missing)
         self._vain_walks = self._vain_walks + 1 if is_vain else 0
 
 

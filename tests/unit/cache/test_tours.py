@@ -168,3 +168,21 @@ def test_slots_that_never_rest_are_said_to_be_so() -> None:
 
     with pytest.raises(NotReadyError, match="slots 0 keep changing hands"):
         walk_while_slot_0_moves(times=100)
+
+
+def test_moves_that_are_begun_and_given_up_in_turn_are_no_rest_either() -> None:
+    world, itinerary = World(), Itinerary()
+
+    def walk_while_a_move_is_begun_or_given_up(times: int) -> None:
+        for turn in range(times):
+            before = world.look()
+            share = itinerary.next(before)
+            assert share is not None, "slot 0 cannot be covered"
+            if turn % 2:
+                del world.heirs[0]
+            else:
+                world.step(0, "open", "b")
+            itinerary.walked(share, before, world.look())
+
+    with pytest.raises(NotReadyError, match="slots 0 keep changing hands"):
+        walk_while_a_move_is_begun_or_given_up(times=100)
