@@ -5,7 +5,7 @@ import pytest
 from cacherollout.adapters.cache import RedisCaches, backends, publishing, supervision
 from cacherollout.api.reasons import Reason
 from cacherollout.api.rollout import CacheRolloutSpec
-from cacherollout.cache import Connection
+from cacherollout.cache import Connection, Endpoint, Standalone
 from cacherollout.core.actions import PublishWork, RetireWork
 from cacherollout.core.facts import CacheFacts, WorkFacts
 from cacherollout.shell.clock import wall_clock
@@ -149,6 +149,21 @@ async def test_what_the_application_keeps_there_is_not_written_over(
     assert problem.reason == Reason.INVALID_SPEC
     assert "choose another key" in problem.message
     assert await client.call("DUMP", AT) == before
+
+
+async def test_before_a_release_it_is_said_whether_it_can_be_published(
+    redis: RedisProcess, client: Connection
+) -> None:
+    server = Standalone(Endpoint("127.0.0.1", redis.port))
+    assert await publishing.trouble_with(server, AT) == ""
+    await client.call("SET", AT, "v1,v2")
+    assert await publishing.trouble_with(server, AT) == ""
+    await client.call("SET", AT, "{}")
+    assert "holds something else than versions" in await publishing.trouble_with(server, AT)
+    await client.call("ACL", "SETUSER", "operator", "reset", "on", ">secret", "~user:*", "+@all")
+    server = Standalone(Endpoint("127.0.0.1", redis.port, username="operator", password="secret"))
+    assert "lacks GET and SET on cache.versionsKey" in await publishing.trouble_with(server, AT)
+    assert await client.call("GET", AT) == b"{}"
 
 
 async def test_a_user_that_may_not_write_it_is_told_what_to_grant(
