@@ -124,6 +124,22 @@ def test_a_release_that_is_undone_stays_published_until_its_keys_are_gone() -> N
     assert published(world) == ("v1",)
 
 
+def test_a_late_roll_back_names_both_until_the_last_pod_and_key_are_gone() -> None:
+    world = given_adopted()
+    world.deploy("b")
+    world.until("Observing")
+    world.ask("abort")
+    world.until("RollingBack")
+    seconds = 0
+    while "v2" in world.cache.namespaces or any(pod.version == "v2" for pod in world.pods):
+        assert published(world) == ("v1", "v2")
+        world.run(1)
+        seconds += 1
+    assert seconds > 5, "it takes time, in which both versions serve"
+    world.settle()
+    assert published(world) == ("v1",)
+
+
 def test_a_release_in_the_window_of_another_makes_three_versions() -> None:
     world = given_adopted()
     world.deploy("b")

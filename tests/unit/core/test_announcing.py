@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cacherollout.api.ledger import Ledger
-from cacherollout.core.actions import PublishWork, VerifyWork
+from cacherollout.api.rollout import CacheRolloutSpec
+from cacherollout.core.actions import PublishWork, RunWorks, SetAdmission, VerifyWork
 from cacherollout.core.announcing import (
     HEARD_SECONDS,
     concluded,
@@ -15,10 +16,24 @@ from cacherollout.core.announcing import (
     run_works,
     trouble,
 )
-from cacherollout.core.facts import CacheFacts, Problem, WorkFacts
+from cacherollout.core.decide import decide
+from cacherollout.core.facts import CacheFacts, CoherenceFacts, Problem, WorkFacts
 from cacherollout.core.passes import Pass
 from cacherollout.shell.reconciler import has_cache_business
-from tests.factories import NOW, RELEASE, SPEC, attempt, ledger, observed, spec
+from tests.factories import (
+    FAMILY,
+    NOW,
+    RELEASE,
+    REPLAYED,
+    SPEC,
+    STABLE,
+    attempt,
+    canary_pod,
+    ledger,
+    observed,
+    spec,
+    trial,
+)
 
 NAMED = SPEC.model_copy(
     update={"cache": SPEC.cache.model_copy(update={"versions_key": "app:versions"})}
@@ -107,3 +122,48 @@ def test_what_is_in_the_way_is_said() -> None:
     facts = WorkFacts(BOTH.key, problem=Problem("CacheAccessDenied", "It may not."))
     assert trouble(a_pass(TRIED, facts)) == "It may not"
     assert trouble(a_pass()) == ""
+
+
+REPLAYING = CacheRolloutSpec.model_validate(
+    {
+        "targetRef": {"name": "api"},
+        "cache": {
+            "backendRef": {"name": "main"},
+            "versionsKey": "app:versions",
+            "families": [{**FAMILY, "writes": "InvalidateAll"}, {**REPLAYED}],
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("since", "kinds", "is_admitted"),
+    [
+        (None, {"PublishWork", "MirrorWork", "VerifyWork", "CopyWork"}, False),
+        (NOW - 1, {"PublishWork", "MirrorWork", "VerifyWork", "CopyWork"}, False),
+        (NOW - 9, {"PublishWork", "MirrorWork", "VerifyWork", "CopyWork"}, True),
+    ],
+)
+def test_a_canary_that_is_there_already_is_neither_replayed_to_nor_admitted_unheard(
+    since: float | None, kinds: set[str], is_admitted: bool
+) -> None:
+    """As after a restart of the operator: what runs goes on, and the rest waits once more."""
+    prints = REPLAYING.fingerprints()
+    release = replace(RELEASE, fingerprints=prints)
+    known = ledger(
+        stable=replace(STABLE, fingerprints=prints),
+        attempt=attempt(release=release, baseline_ticks=5, baseline_origin=100.0),
+        attempts=1,
+    )
+    done = (
+        WorkFacts("copy/v1/v2/user", is_done=True),
+        WorkFacts("replay/v1/v2/list", is_done=True),
+        WorkFacts(BOTH.key, since=since),
+    )
+    cache = CacheFacts(works=done, coherence=CoherenceFacts(is_coherent=True))
+    pods = (*observed().pods, canary_pod(is_admitted=False, is_ready=False))
+    decision = decide(REPLAYING, known, trial(cache=cache, pods=pods), NOW)
+    (works,) = [action for action in decision.actions if isinstance(action, RunWorks)]
+    assert {type(work).__name__ for work in works.works} == kinds
+    opened = [action for action in decision.actions if isinstance(action, SetAdmission)]
+    assert bool(opened) is is_admitted
