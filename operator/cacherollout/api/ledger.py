@@ -190,6 +190,8 @@ class Ledger:
     """Versions ever used, newest last; a number is never allotted twice."""
     retiring: tuple[str, ...] = ()
     """Versions whose keys are still to be removed."""
+    is_announcing: bool = False
+    """True while the versions key may name more than the version that serves."""
     rejected: Release | None = None
     rejected_reason: str = ""
     rejected_message: str = ""

@@ -43,7 +43,7 @@ from cacherollout.cache.retirements import (
     RetiredKeys,
     RetireReport,
 )
-from cacherollout.cache.rights import missing_rights
+from cacherollout.cache.rights import missing_rights, missing_rights_to_name
 from cacherollout.cache.servers import Channel, Primary, Sentinel, Server, Single, Standalone
 from cacherollout.cache.surveys import NamespaceSurvey, Survey, SurveyReport, glance
 from cacherollout.cache.verifications import FamilyVerdict, Verify, VerifyReport
@@ -107,5 +107,6 @@ __all__ = [
     "glance",
     "key_of",
     "missing_rights",
+    "missing_rights_to_name",
     "probe",
 ]

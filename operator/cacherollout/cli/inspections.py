@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cacherollout.adapters.cache.backends import Backend, Backends, spec_of
-from cacherollout.adapters.cache.families import engine_families
+from cacherollout.adapters.cache.families import engine_families, refuse_foreign_versions_key
 from cacherollout.adapters.cache.problems import ProblemError, problem_of
+from cacherollout.adapters.cache.publishing import trouble_with
 from cacherollout.adapters.cache.replaying import replay_session
 from cacherollout.adapters.cache.sweeping import count_namespaces, example_of
 from cacherollout.adapters.cache.workplaces import Workplace
@@ -111,6 +112,7 @@ async def _prefixes(place: _Place) -> tuple[str, ...] | Unseen:
             )
         prefixes = tuple(spec_of(key, found).key_prefixes)
         engine_families(place.spec, prefixes)
+        refuse_foreign_versions_key(place.spec, prefixes)
     except DependencyError as error:
         return Unseen(str(error), is_failure=place.is_inside)
     except ProblemError as error:
@@ -127,6 +129,8 @@ async def _cache(place: _Place, version: str) -> CacheStock | Unseen:
             backend = await backends.resolve(key)
             memory = (await backends.check(backend)).memory
             families, missing = await _stock(place, backend, version)
+            at = place.spec.cache.versions_key
+            trouble = await trouble_with(backend.server, at) if at and not missing else ""
     except ProblemError as error:
         is_ours = error.problem.reason in (Reason.FORBIDDEN, Reason.API_UNAVAILABLE)
         return Unseen(error.problem.message, is_failure=place.is_inside or not is_ours)
@@ -143,6 +147,7 @@ async def _cache(place: _Place, version: str) -> CacheStock | Unseen:
         limit_bytes=memory.limit_bytes,
         headroom_bytes=memory.headroom_bytes(ceiling),
         policy=memory.policy,
+        versions_key_trouble=trouble,
         missing_rights=missing,
     )
 
