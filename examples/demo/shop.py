@@ -8,7 +8,7 @@ API = "blingauto-api"
 REPLICAS = 6
 RATE = 120
 """Users' requests per second: what two cores bear beside Kubernetes, a database and the load."""
-USERS = 300
+USERS = 600
 """Who come back: few enough that the cache answers nearly all, as caches do that are worth having."""
 PRIME_SECONDS = 15
 """In which the load fills the empty cache gently."""
@@ -34,6 +34,15 @@ def clear(programs: Programs) -> None:
             programs.kubectl("wait", "cacherollouts", "--all", "--for=delete", "--timeout=60s")
         except DemoError:
             _abandon(programs)
+    # A new image under the same tag starts no new pod, so the operator is installed afresh.
+    programs.run_helm(
+        "uninstall",
+        "cacherollout",
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--ignore-not-found",
+        "--wait",
+    )
     programs.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
