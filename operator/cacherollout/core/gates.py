@@ -10,10 +10,10 @@ the canary and k_b of n_b on the stable side:
     absolute        = max(0, absolute + llr(target))       -> Hold at H: both sides are bad
     fine            = min(H, fine + llr(target))           -> Pass at -ln 1000, after the soak
 
-Within the ticks that one hiccup of a pod can touch, the first two rise by half of H at the most: the
-other half has to come from outside of it, so that no hiccup is conclusive, whatever its strength and
-the interval, and a canary that stays bad is found by the first tick that a hiccup cannot reach. The
-guard excuses what the stable side shows too; the reset at zero finds a regression that begins late as
+Within the ticks that one hiccup of a pod can touch, the first two move by half of H at the most, up or
+down: the other half has to come from outside of it. So no hiccup is conclusive, whatever its strength
+and the interval; a canary that stays bad is found by the first tick that a hiccup cannot reach; and
+one good moment does not end a hold that is deserved. The guard excuses what the stable side shows too; the reset at zero finds a regression that begins late as
 fast as one that begins at once. The ceiling of `fine` lets a release pass after a hold that it did
 not cause is over.
 LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and measured error rates: docs/explanation/gates.md.
@@ -38,7 +38,7 @@ interval of 5 s, which holds the default deadline, promotion and roll-back windo
 independent: what it does to the gates is measured, see docs/explanation/gates.md.
 Rounded so that its halves survive being stored."""
 MOST_AT_ONCE: Final = EVIDENCE / 2
-"""One hiccup supplies no more."""
+"""One hiccup moves no sum further."""
 HICCUP: Final = 15.0
 """Seconds that a pod's restart, pause or lost connection lasts at the longest."""
 UNPUNCTUAL: Final = 0.5
@@ -119,14 +119,12 @@ class RatioGate:
         # Where nearly everything fails on the stable side, nothing can be worse than it.
         specific = _ratio(bad, seen, floor, step) if floor < BROKEN else 0.0
         plain = _ratio(bad, seen, self.target, step)
-        specific_ceiling = MOST_AT_ONCE + min(entry[1] for entry in before)
-        absolute_ceiling = MOST_AT_ONCE + min(entry[2] for entry in before)
-        specific = min(max(0.0, known.canary_specific + specific), specific_ceiling)
-        absolute = min(max(0.0, known.absolute + plain), absolute_ceiling)
         return replace(
             known,
-            canary_specific=round(specific, 4),
-            absolute=round(absolute, 4),
+            canary_specific=_moved(
+                known.canary_specific + specific, [entry[1] for entry in before]
+            ),
+            absolute=_moved(known.absolute + plain, [entry[2] for entry in before]),
             fine=round(min(known.fine + max(plain, -PASS / 2), EVIDENCE), 4),
             bad=known.bad + bad,
             total=known.total + seen,
@@ -233,6 +231,12 @@ def _reach(known: Evidence, seconds: float) -> tuple[tuple[float, float, float],
         reach.append(entry)
         since += entry[0]
     return tuple(reversed(reach))
+
+
+def _moved(wanted: float, before: list[float]) -> float:
+    """A sum, no further than `MOST_AT_ONCE` from where it stood within the reach of one hiccup."""
+    lowest = max(0.0, max(before) - MOST_AT_ONCE)
+    return round(max(lowest, min(wanted, min(before) + MOST_AT_ONCE)), 4)
 
 
 def _odds(share: float) -> float:

@@ -40,12 +40,12 @@ class Reference:
         guard = max(self._bound(*window), self._bound(base_bad, base_seen))
         floor = max(self.target, 1.25 * guard)
         half = EVIDENCE / 2
-        if floor < 0.9:
-            grown = max(0.0, self.specific + self._llr(bad, seen, floor))
-            self.specific = min(grown, min(past[1] for past in within) + half)
+        wanted = self.specific + (self._llr(bad, seen, floor) if floor < 0.9 else 0.0)
+        stood = [past[1] for past in within]
+        self.specific = max(0.0, max(stood) - half, min(wanted, min(stood) + half))
         plain = self._llr(bad, seen, self.target)
-        grown = max(0.0, self.absolute + plain)
-        self.absolute = min(grown, min(past[2] for past in within) + half)
+        stood = [past[2] for past in within]
+        self.absolute = max(0.0, max(stood) - half, min(self.absolute + plain, min(stood) + half))
         self.fine = min(self.fine + max(plain, -log(1000) / 2), EVIDENCE)
 
     def verdict(self, *, is_soaked: bool) -> Verdict:
@@ -151,6 +151,7 @@ SEQUENCES = {
     "two bad ticks": ((BAD,) * 2, Verdict.UNDECIDED),
     "three bad ticks": ((BAD,) * 3, Verdict.FAIL),
     "both sides bad": ((BOTH_BAD,) * 5, Verdict.HOLD),
+    "both sides bad, well for a moment": ((*(BOTH_BAD,) * 6, HEALTHY), Verdict.HOLD),
     "both sides bad, then both well": ((*(BOTH_BAD,) * 5, *(HEALTHY,) * 12), Verdict.PASS),
     "well for long, then bad": ((*(HEALTHY,) * 100, *(BAD,) * 3), Verdict.FAIL),
     "a bad tick among good ones": ((*(HEALTHY,) * 10, BAD, *(HEALTHY,) * 12), Verdict.PASS),
