@@ -93,7 +93,9 @@ def measure(runs: int) -> str:
     parts = {
         "False aborts": tables.false_aborts(done["healthy"]),
         "Detection": tables.delays(done["bad"]),
-        "Regressions that begin five minutes into the canary": tables.delays(done["late"]),
+        "Regressions that begin five minutes into the canary": tables.late_delays(
+            done["late"], done["bad"]
+        ),
         "Wrong verdicts": tables.wrong_passes(done["bad"], done["shared"]),
         "Rules against hiccups": "\n\n".join(by_rule),
         "Cold caches": tables.cold(played),

@@ -48,7 +48,7 @@ def play(
     is_mirrored: bool,
     broken: float = 0.0,
 ) -> Cold:
-    """One canary of `per_second` lookups; `broken`: share of lookups whose values it cannot read."""
+    """One canary of `per_second` lookups; `broken` is the share whose values it cannot read."""
     lookups, misses, base_lookups, base_misses = _counts(
         rng, per_second, seconds, is_mirrored=is_mirrored, broken=broken
     )
@@ -107,7 +107,7 @@ def _counts(
 
 @cache
 def _ttl(per_second: float) -> float:
-    """Seconds with which lookups at this rate find `HIT_RATE`; each key is filled at most once a TTL."""
+    """Seconds with which lookups at this rate find `HIT_RATE`; a key is filled once in it."""
 
     def excess(ttl: float) -> float:
         met = per_second * SHARES * ttl
@@ -123,7 +123,7 @@ def _copied(rng: np.random.Generator, per_second: float, ttl: float) -> Array:
 
 
 def _unreadable(rng: np.random.Generator, share: float) -> NDArray[np.bool_]:
-    """Keys of which the canary can read no value, so many that this share of lookups is for them."""
+    """Keys whose values the canary cannot read, so many that they get this share of lookups."""
     is_unreadable = np.zeros(KEYS, dtype=bool)
     if share == 0:
         return is_unreadable

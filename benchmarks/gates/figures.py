@@ -69,16 +69,18 @@ class Delay:
 
     def __str__(self) -> str:
         low, high = self.bounds
-        text = f"{seconds(self.median)} ({low:.0f}–{high:.0f}); 95 % within "
-        return f"{text}{seconds(self.quantile(0.95))}"
+        text = f"{whole(self.median)} ({low:.0f}–{high:.0f}); 95 % within "
+        return f"{text}{whole(self.quantile(0.95))}"
 
 
 def percent(share: float) -> str:
     """A share as a percentage with what matters of it."""
-    return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.3g}"
+    digits = 2 if share < 0.1 else 3
+    return np.format_float_positional(100 * share, digits, fractional=False, trim="-")
 
 
-def seconds(value: float) -> str:
+def whole(value: float) -> str:
+    """Seconds without their fractions."""
     return "never" if np.isinf(value) else f"{value:.0f} s"
 
 

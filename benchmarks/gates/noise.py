@@ -101,7 +101,7 @@ def observe(
     stable: Quality,
     before: Quality | None = None,
 ) -> Counts:
-    """Counts of a canary beside a stable version; `before` is the canary's quality until the onset."""
+    """Counts of a canary beside a stable version; `before`: its quality until the onset."""
     noise, size = weather.noise, (weather.ticks, weather.runs)
     level = np.exp(_wander(rng, weather, noise.traffic, 300) - noise.traffic**2 / 2)
     share = np.exp(_wander(rng, weather, noise.share, 60))

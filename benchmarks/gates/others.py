@@ -2,8 +2,8 @@
 
 A check reads a window of 60 s every 60 s and fails where any figure is beyond its target or nothing
 was counted; failed checks add up and are never forgotten. That is Argo Rollouts with
-`failureLimit: 3`, where the fourth failure aborts, and Flagger with `threshold: 5`. They are spared the
-HTTP errors, which would only add false alarms: three figures, as in the method's first study.
+`failureLimit: 3`, where the fourth failure aborts, and Flagger with `threshold: 5`. They are spared
+the HTTP errors, which would only add false alarms: three figures, as in the method's first study.
 """
 
 import numpy as np
@@ -20,8 +20,8 @@ FAILURES = {"Argo-style": 4, "Flagger-style": 5}
 def aborted(ratios: tuple[RatioGate, ...], counts: Counts, interval: float, failures: int) -> Array:
     """Seconds at which each run is aborted; infinity where it is not.
 
-    The 95th percentile exceeds its limit exactly where more than 5 % of operations are slower, which
-    a bucket boundary at the limit counts.
+    The 95th percentile exceeds its limit exactly where more than 5 % of operations are slower,
+    which a bucket boundary at the limit counts.
     """
     per_window = round(WINDOW_SECONDS / interval)
     windows = counts.bad.shape[1] // per_window

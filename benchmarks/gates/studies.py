@@ -143,7 +143,7 @@ def regressions(runs: int) -> list[Study]:
 
 
 def late_regressions(runs: int) -> list[Study]:
-    """Canaries that go bad in their sixth minute. Judging goes on after a Pass, so none ends here."""
+    """Canaries that go bad in their sixth minute; judging goes on after a Pass, so none passes."""
     return [
         Study(
             name,

@@ -10,12 +10,12 @@ the canary and k_b of n_b on the stable side:
     absolute        = max(0, absolute + llr(target))       -> Hold at H: both sides are bad
     fine            = min(H, fine + llr(target))           -> Pass at -ln 1000, after the soak
 
-Within the ticks that one hiccup of a pod can touch, the first two move by half of H at the most, up or
-down: the other half has to come from outside of it. So no hiccup is conclusive, whatever its strength
-and the interval; a canary that stays bad is found by the first tick that a hiccup cannot reach; and
-one good moment does not end a hold that is deserved. The guard excuses what the stable side shows too; the reset at zero finds a regression that begins late as
-fast as one that begins at once. The ceiling of `fine` lets a release pass after a hold that it did
-not cause is over.
+Within the ticks that one hiccup of a pod can touch, the first two move by half of H at the most, up
+or down: the other half has to come from outside of it. So no hiccup is conclusive, whatever its
+strength and the interval; a canary that stays bad is found by the first tick that a hiccup cannot
+reach; and one good moment does not end a hold that is deserved. The guard excuses what the stable
+side shows too; the reset at zero finds a regression that begins late as fast as one that begins at
+once. The ceiling of `fine` lets a release pass after a hold that it did not cause is over.
 LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and measured error rates: docs/explanation/gates.md.
 """
 
@@ -30,12 +30,13 @@ from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.counting import Tick
 
 EVIDENCE: Final = round(log(4 * 720 / 1e-3), 3)
-"""H. Of canaries that are exactly at their targets, with requests independent of one another, at most
-one in a thousand is failed by any of four gates within 720 ticks: P(sum reaches H) <= exp(-H) for
-each gate and each tick it may have begun at (Ville; union bound). 720 ticks are an hour at the default
-interval of 5 s, which holds the default deadline, promotion and roll-back window; at 1 s they are
-12 minutes, at 15 s three hours, and the bound grows with their number. Real noise is not
-independent: what it does to the gates is measured, see docs/explanation/gates.md.
+"""H. Of canaries that are exactly at their targets, with requests independent of one another, about
+one in a thousand at the most is failed by any of four gates within 720 ticks: exp(-H) for each gate
+and each tick that the sum may have begun at (Ville's inequality; union bound). That sums fall no
+faster than they rise loosens it a little where they are above H/2 already.
+720 ticks of 5 s, the default, are an hour: the default deadline, promotion and roll-back window. At
+1 s they are 12 minutes, at 15 s three hours, and the bound grows with their number. Real noise is
+not independent; what that does is measured: docs/explanation/gates.md.
 Rounded so that its halves survive being stored."""
 MOST_AT_ONCE: Final = EVIDENCE / 2
 """One hiccup moves no sum further."""

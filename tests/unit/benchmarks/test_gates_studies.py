@@ -136,6 +136,13 @@ def test_failed_checks_add_up() -> None:
     assert others.aborted(RATIOS, silent, 5, 1).tolist() == [60]
 
 
+def test_the_bound_holds_for_an_hour_exactly_at_every_target() -> None:
+    """One canary in a thousand at the most, if requests are independent."""
+    at_target = Quality(misses=0.2, errors=0.001, p95_ms=10.0, failures=0.001)
+    study = Study("at the targets", Weather(500, 3600, 100, 5, noise=QUIET), at_target, at_target)
+    assert studies.run(study).failed().count <= 3
+
+
 def test_a_study_is_the_same_whenever_it_is_run() -> None:
     study = Study("healthy", Weather(100, 100, 10, 5), Quality(misses=0.4))
     first, again = (studies.run(study).product.failed for _ in range(2))

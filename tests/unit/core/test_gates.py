@@ -295,7 +295,7 @@ def test_evidence_that_was_stored_and_read_again_goes_on_as_if_nothing_had_happe
 def test_whatever_is_lost_or_seen_again_every_request_counts_once(
     passes: list[tuple[int, str]],
 ) -> None:
-    """A pass whose ledger was not written is as if it had not been; its counts come with the next."""
+    """A pass whose ledger was not written never was; what it counted comes with the next."""
 
     def counted_in(stored: Attempt, scrape: Measurement) -> Attempt:
         after, tick = count(stored, scrape, frozenset({"uid-canary-1"}), frozenset())
