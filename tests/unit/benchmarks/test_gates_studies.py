@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.gates import cold, others, studies
+from benchmarks.gates import cold, others, studies, tables
 from benchmarks.gates.__main__ import BEGIN, END, put
 from benchmarks.gates.figures import Delay, Share
 from benchmarks.gates.noise import REALISTIC, Counts, Quality, Weather, observe
@@ -92,6 +92,14 @@ def test_broken_lookups_of_a_warmed_canary_are_found() -> None:
     assert played[0].hit_rate == pytest.approx(cold.HIT_RATE * (1 - cold.BROKEN), abs=0.05)
 
 
+def test_a_key_is_filled_again_when_its_ttl_is_over() -> None:
+    times = np.array([0.0, 1.0, 11.0, 5.0, 12.0, 21.5, 30.0])
+    keys = np.array([0, 1, 0, 0, 1, 0, 1])
+    assert cold._missed(times, keys, 10.0, None).tolist() == [1, 1, 1, 0, 1, 1, 1]
+    held = np.array([3.0, 25.0])
+    assert cold._missed(times, keys, 10.0, held).tolist() == [0, 0, 0, 1, 0, 1, 1]
+
+
 def test_the_noise_is_what_it_says() -> None:
     weather = Weather(2000, 100, 100, 5, noise=replace(QUIET, is_certain=True))
     counts = observe(np.random.default_rng(1), weather, HEALTHY, HEALTHY)
@@ -158,6 +166,23 @@ def test_intervals_are_exact() -> None:
     delay = Delay(np.array([5.0] * 40 + [10.0] * 40 + [np.inf] * 20))
     assert (delay.median, delay.bounds, delay.missed.value) == (10, (5, 10), 0.2)
     assert str(delay) == "10 s (5–10); 95 % within never"
+
+
+def test_the_tables_mark_what_is_missed() -> None:
+    name = "p95 × 5"
+    bad = studies.run(one(studies.regressions(60), name, 100, 5))
+    late = studies.run(one(studies.late_regressions(60), name, 100, 5))
+    healthy = studies.run(one(studies.false_aborts(60), "healthy", 100, 5))
+    assert "| **25 s (" in tables.delays([bad])
+    assert "** missed" not in tables.late_delays([late], [bad])
+    assert "≤ 30 s" in tables.late_delays([late], [bad])
+    assert "0 % (0 of 60; ≤ 6 %)" in tables.false_aborts([healthy])
+    aborted = replace(healthy, ends={PRODUCT.name: bad.product})
+    assert "**100 % (60 of 60; 94–100 %)** missed" in tables.false_aborts([aborted])
+    assert "| 0 %" in tables.wrong_passes([bad], [bad])
+    slow = [cold.Cold(80.0, was_asked=True, hit_rate=0.7, failed_checks=5)]
+    assert "**80 s** missed" in tables.cold({"broken": (tables.IN_TIME, slow)})
+    assert "**100 % (1 of 1" in tables.cold({"healthy": (tables.NO_ABORT, slow)})
 
 
 def test_the_tables_go_between_the_marks_of_a_page(tmp_path: Path) -> None:
