@@ -45,6 +45,8 @@ class Evidence:
     total: float = 0.0
     baseline_bad: tuple[float, ...] = ()
     baseline_total: tuple[float, ...] = ()
+    before: tuple[tuple[float, float, float], ...] = ()
+    """Seconds of the latest ticks, with the first two sums as they stood before each."""
 
 
 @dataclass(frozen=True, slots=True)
