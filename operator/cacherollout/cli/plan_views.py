@@ -15,7 +15,7 @@ from cacherollout.core.plan.popularity import hit_rate
 from cacherollout.core.plan.scenes import Scene
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_COLUMNS: Final = 60
+_COLUMNS: Final = 50
 """Characters of a sparkline."""
 _MOST_EVENTS: Final = 12
 """Lines of the timeline; more of the same kind are drawn together."""
@@ -115,9 +115,11 @@ def _sparks(course: Course) -> RenderableType:
     shares = [sample.share for sample in course.samples]
     table.add_row("traffic", spark(shares, 0.0, 1.0), "share of the new version")
     misses = [1 - sample.flow.hit_rate for sample in course.samples]
-    low, high = min(misses), max(misses)
+    high = max(misses)
     table.add_row(
-        "misses", spark(misses, 0.0, high), f"█ {percent(high)} of lookups, lowest {percent(low)}"
+        "misses",
+        spark(misses, 0.0, high),
+        f"█ {percent(high)} of all lookups, usually {percent(misses[0])}",
     )
     table.add_row("", f"0:00{clock(len(shares)):>{_COLUMNS - 4}}", "")
     return Padding(table, 0)

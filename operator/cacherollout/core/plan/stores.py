@@ -96,7 +96,7 @@ class Namespaces(Protocol):
     def advance(self, share: float) -> Flow:
         """One second in which that share (0…1) of the lookups goes to the new version."""
 
-    def keys(self) -> tuple[float, float]:
+    def sizes(self) -> tuple[float, float]:
         """Keys under the old and the new version."""
 
 
@@ -120,7 +120,7 @@ class Apart:
             _bounded(population.misses(self._new.advance(new, population.writes).fills, new), new),
         )
 
-    def keys(self) -> tuple[float, float]:
+    def sizes(self) -> tuple[float, float]:
         """Keys under either version."""
         return self.population.count(self._old.present), self.population.count(self._new.present)
 
@@ -202,7 +202,7 @@ class Linked:
         """Number of the hot ids."""
         return min(float(REPLAYED_IDS), self.population.count(self._either.present))
 
-    def keys(self) -> tuple[float, float]:
+    def sizes(self) -> tuple[float, float]:
         """Keys under either version."""
         population = self.population
         both = population.count(self._either.present)
@@ -240,7 +240,7 @@ class Store:
 
     def bytes(self) -> float:
         """Memory of the keys of both versions."""
-        return sum(sum(family.keys()) * family.population.key_bytes for family in self.families)
+        return sum(sum(family.sizes()) * family.population.key_bytes for family in self.families)
 
 
 def _steady(population: Population) -> Layer:

@@ -51,9 +51,9 @@ class Works:
         left = self.scene.copies_per_second
         for name in work.families:
             family = self.families[name]
-            was = family.keys()[1]
+            was = family.sizes()[1]
             family.copy_keys(left)
-            left -= family.keys()[1] - was
+            left -= family.sizes()[1] - was
         if all(self.families[name].copied_share >= 1 for name in work.families):
             self._done.add(work.key)
 
@@ -69,7 +69,7 @@ class Works:
     def bytes(self) -> float:
         """Memory of the new version's keys."""
         return sum(
-            family.keys()[1] * family.population.key_bytes for family in self.families.values()
+            family.sizes()[1] * family.population.key_bytes for family in self.families.values()
         )
 
     def _has_room(self) -> bool:
@@ -110,12 +110,12 @@ class Works:
     def _progress(self, name: str) -> FamilyProgress:
         family = self.families[name]
         if family.is_copied:
-            old, new = family.keys()
+            old, new = family.sizes()
             return FamilyProgress(name, round(new), round(old), coverage=family.copied_share)
         coverage, ids = family.coverage(), family.hot_ids()
         return FamilyProgress(name, round(coverage * ids), round(ids), coverage=coverage)
 
     def _sample(self, work: VerifyWork) -> IntegritySample:
         """Values are taken to be sound: whether they are, only a release itself can show."""
-        is_there = any(family.keys()[1] >= 1 for family in self.families.values())
+        is_there = any(family.sizes()[1] >= 1 for family in self.families.values())
         return IntegritySample(work.version, sampled=work.sample if is_there else 0)
