@@ -8,7 +8,9 @@ import click
 from rich.console import Console
 
 from cacherollout.cli.plan_inputs import Inputs
+from cacherollout.cli.plan_plots import html, svg
 from cacherollout.cli.plan_views import as_json, view
+from cacherollout.cli.rollouts import Where, connected, located, run
 from cacherollout.core.plan.comparisons import compare
 
 _LOAD: Final = (
@@ -67,6 +69,7 @@ def _described(command: Any) -> Any:
 
 
 @click.command()
+@click.argument("name", required=False)
 @click.option(
     "-f",
     "--file",
@@ -84,13 +87,41 @@ def _described(command: Any) -> Any:
     show_default=True,
     help="For people, or for machines.",
 )
-def plan(files: tuple[Path, ...], output: str, **flags: Any) -> None:
+@click.option(
+    "--svg",
+    "svg_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also draw it into this file.",
+)
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write a page with the drawing, the figures and the timeline.",
+)
+@located
+def plan(
+    name: str | None,
+    files: tuple[Path, ...],
+    output: str,
+    svg_path: Path | None,
+    html_path: Path | None,
+    kubeconfig: str | None,
+    context: str | None,
+    namespace: str,
+    **flags: Any,
+) -> None:
     """Show how a release would go, before it is started, and how it would go otherwise.
 
-    The operator's own rules decide over a simulated cluster, cache and load, which flags and files
-    describe. Nothing is changed. The exit code is 1 where the release would be given up.
+    The operator's own rules decide over a simulated cluster, cache and load. NAME takes settings and
+    measurements from a CacheRollout of the cluster; without it no cluster is asked. Files go over
+    what was measured, flags over files. Nothing is changed.
+
+    The exit code says how the release would end: 0 promoted, 1 given up, 2 nothing to plan with.
     """
     inputs = Inputs()
+    if name is not None:
+        inputs = run(_sight(Where(kubeconfig, context, namespace), name), failure_code=2)
     for path in files:
         inputs.read(path)
     inputs.load |= {
@@ -107,8 +138,26 @@ def plan(files: tuple[Path, ...], output: str, **flags: Any) -> None:
     )
     scene = inputs.scene()
     courses = compare(scene)
+    for path, draw in ((svg_path, svg), (html_path, html)):
+        if path is not None:
+            _write(path, draw(inputs.name, courses))
     if output == "json":
         click.echo(json.dumps(as_json(scene, courses, inputs.notes), ensure_ascii=False))
     else:
         Console().print(view(inputs.name, scene, courses, inputs.notes))
     raise SystemExit(0 if courses[0].promoted_at is not None else 1)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be written: {error.strerror}.") from error
+
+
+async def _sight(where: Where, name: str) -> Inputs:
+    # Imported here, so that a plan without a cluster does not load the adapters.
+    from cacherollout.cli.plan_sightings import sight  # noqa: PLC0415
+
+    async with connected(where) as client:
+        return await sight(client, where, name)

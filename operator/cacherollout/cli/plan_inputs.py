@@ -151,10 +151,16 @@ class Inputs:
             spec = parse(self.spec or _SPEC)
         except SpecError as error:
             raise click.UsageError(str(error)) from error
+        why = "".join(f" ({note})" for note in self.notes)
+        if self.load.get("lookupsPerSecond") is None:
+            raise click.UsageError(
+                "load.lookupsPerSecond: is missing; write --lookups, such as 2000, or name a "
+                f"CacheRollout that has traffic.{why}"
+            )
         load = _validated(Load, self.load, "load")
         if load.keys is None and load.hit_rate is None:
             raise click.UsageError(
-                "load.hitRate: is missing; write --hit-rate, such as 90%, or --keys."
+                f"load.hitRate: is missing; write --hit-rate, such as 90%, or --keys.{why}"
             )
         prints = spec.fingerprints()
         return Scene(
