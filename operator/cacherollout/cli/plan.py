@@ -45,11 +45,20 @@ _SETTINGS: Final = (
         type=click.Choice(["Copy", "Replay", "None"]),
         help="How the new namespace is filled.",
     ),
-    click.option("--budget", type=float, metavar="X", help="originLoad.budget."),
-    click.option("--canary", metavar="PODS", help="canary.replicas, such as 10% or 2."),
-    click.option("--most", metavar="PODS", help="canary.maxReplicas."),
-    click.option("--soak", metavar="TIME", help="soak."),
-    click.option("--deadline", metavar="TIME", help="deadline."),
+    click.option(
+        "--budget",
+        type=float,
+        metavar="X",
+        help="Allowed load on the origin ÷ normal load (originLoad.budget).",
+    ),
+    click.option(
+        "--canary", metavar="PODS", help="Canary pods at first, such as 10% or 2 (canary.replicas)."
+    ),
+    click.option("--most", metavar="PODS", help="Canary pods at most (canary.maxReplicas)."),
+    click.option(
+        "--soak", metavar="TIME", help="Least time under traffic before promotion (soak)."
+    ),
+    click.option("--deadline", metavar="TIME", help="Longest time of a phase (deadline)."),
 )
 _PATHS: Final = {
     "budget": "originLoad.budget",
@@ -134,7 +143,7 @@ def plan(
     inputs.settle(
         ttl=flags["ttl"],
         warm=flags["warm"],
-        settings={path: flags[flag] for flag, path in _PATHS.items()},
+        settings={path: _as_written(flags[flag]) for flag, path in _PATHS.items()},
     )
     scene = inputs.scene()
     courses = compare(scene)
@@ -146,6 +155,11 @@ def plan(
     else:
         Console().print(view(inputs.name, scene, courses, inputs.notes))
     raise SystemExit(0 if courses[0].promoted_at is not None else 1)
+
+
+def _as_written(value: Any) -> Any:
+    """A flag as the resource has it, where a number of pods is no text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _write(path: Path, text: str) -> None:

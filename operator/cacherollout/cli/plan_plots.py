@@ -78,7 +78,8 @@ class _Axes:
 def svg(name: str, courses: Sequence[Course]) -> str:
     """The drawing; the first course is the chosen one."""
     axes = _Axes(
-        seconds=max(len(course.samples) for course in courses),
+        # A way that takes for ever, such as a copy of very many keys, must not squeeze the others.
+        seconds=min(max(len(course.samples) for course in courses), 2 * len(courses[0].samples)),
         highest=2.0 ** ceil(log2(max(2.0, *(max(course.loads) for course in courses)) * 1.02)),
         lowest=0.5,
     )
@@ -143,6 +144,7 @@ def _time_grid(axes: _Axes) -> Iterator[str]:
 
 def _points(axes: _Axes, values: Sequence[float], y: Callable[[float], float]) -> str:
     """Not more points than can be seen; of each stretch the highest, which is what counts."""
+    values = values[: axes.seconds]
     count = min(len(values), WIDTH // 2)
     edges = [round(at * len(values) / count) for at in range(count + 1)]
     return " ".join(

@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from tests import factories
 from tests.unit.cli.conftest import SPEC, FakeClient, a_deployment, a_rollout, call, put
 from tests.unit.core.plan.scenes import scene
 
+COURSES = cache(lambda: compare(scene()))
+"""Computed once: whoever looks at drawings and tables changes nothing."""
 QUICK = ("--lookups", "500", "--hit-rate", "90%", "--ttl", "30s", "--soak", "40s")
 
 
@@ -69,6 +72,13 @@ def test_a_release_that_would_be_given_up_says_so() -> None:
     assert ran.exit_code == 1
     assert "given up" in ran.output
     assert as_json(*QUICK, *flags, code=1)["ways"][0]["promotedAtSeconds"] is None
+
+
+def test_settings_are_written_as_in_the_resource() -> None:
+    said = as_json(*QUICK, "--canary", "2", "--most", "30%", "--budget", "3")
+    assert said["budget"] == 3
+    shares = said["ways"][0]["series"]["share"]
+    assert min(share for share in shares if share > 0) == pytest.approx(2 / 12, abs=1e-3)
 
 
 def a_file(directory: Path, *documents: Any) -> str:
@@ -314,7 +324,7 @@ def test_bars_show_the_highest_of_each_stretch() -> None:
 
 
 def test_the_drawing_is_within_its_frame_and_shows_every_way(tmp_path: Path) -> None:
-    courses = compare(scene())
+    courses = COURSES()
     root = ET.fromstring(svg("shop <api>", courses))  # noqa: S314  # our own text
     ns = "{http://www.w3.org/2000/svg}"
     height = float(root.attrib["viewBox"].split()[3])
@@ -333,7 +343,7 @@ def test_the_drawing_is_within_its_frame_and_shows_every_way(tmp_path: Path) -> 
 
 def test_the_highest_line_is_the_highest_load() -> None:
     """Peaks are not lost where there are more seconds than points."""
-    courses = compare(scene())
+    courses = COURSES()
     root = ET.fromstring(svg("", courses))  # noqa: S314  # our own text
     tops = [
         min(float(point.split(",")[1]) for point in line.attrib["points"].split())
@@ -356,4 +366,4 @@ def test_drawings_are_written(tmp_path: Path) -> None:
 
 
 def test_a_page_names_nothing_unescaped() -> None:
-    assert "<b>" not in html("<b>", compare(scene()))
+    assert "<b>" not in html("<b>", COURSES())

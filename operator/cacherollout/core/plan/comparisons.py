@@ -10,6 +10,7 @@ from cacherollout.core.plan import schedules
 from cacherollout.core.plan.courses import Course
 from cacherollout.core.plan.releases import release
 from cacherollout.core.plan.scenes import Scene
+from cacherollout.core.warmup import FamilyPlan
 
 CHOSEN: Final = "as set"
 
@@ -34,13 +35,16 @@ def compare(scene: Scene) -> tuple[Course, ...]:
 
 def _courses(scene: Scene) -> Iterator[Course]:
     yield release(scene, f"operator, {CHOSEN} ({method(scene)})")
+    if scene.families == FamilyPlan():
+        # Both releases use the same keys: however it is rolled out, the cache stays as it is.
+        return
     for way in Way:
         other = _warmed(scene, _WARM[way])
         if other.families != scene.families:
             yield release(other, way)
     budget = scene.spec.budget()
     for course in (
-        schedules.at_once(scene.populations, is_copied=True),
+        schedules.copied_once(scene.populations, scene.copies_per_second),
         schedules.fixed_steps(scene.populations),
         schedules.rolling_update(scene.populations, scene.shape),
         schedules.at_once(scene.populations),

@@ -21,6 +21,11 @@ JITTER: Final = 0.1
 
 Row = Sequence[float]
 """One figure per bucket."""
+_SLOW: Final = 1e-9
+"""Rate (1/s) below which a second brings a straight line: the balance would be too far to compute."""
+_Pace = tuple[float, float, float, float]
+"""Of one bucket: lookups, lookups and losses, the part of the way to the balance that a second goes,
+and how far behind it that second is on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Layer:
         self._lost = [0.0]
         self._fill_rates: Row = [0.0] * len(weights)
         self._loss_rate = 0.0
+        self._paced_for = (-1.0, -1.0)
+        self._paced: list[_Pace] = []
 
     @classmethod
     def steady(cls, weights: Row, lifetime: Lifetime, lookups: float, losses: float = 0.0) -> Self:
@@ -88,28 +95,38 @@ class Layer:
     def advance(self, lookups: float, losses: float = 0.0, gains: Row | None = None) -> Change:
         """One second, with that many lookups and losses in it, and gains per key of each bucket."""
         self._lost.append(self._lost[-1] + losses)
-        expiring = self._expiring()
+        none: Row = [0.0] * len(self._weights)
         after, mean, fills = [], [], []
-        for at, weight in enumerate(self._weights):
-            before, gain = self.present[at], gains[at] if gains else 0.0
-            reads = lookups * weight
-            rate = reads + losses * weight
-            source = reads + gain - expiring[at]
-            if rate > 0:
+        for before, gain, expired, (reads, rate, part, lag) in zip(
+            self.present, gains or none, self._expiring(), self._paces(lookups, losses), strict=True
+        ):
+            source = reads + gain - expired
+            if rate > _SLOW:
                 rest = source / rate
-                part = -expm1(-rate)
-                now = before + (rest - before) * part
-                average = rest - (rest - before) * part / rate
+                gap = rest - before
+                now, average = before + gap * part, rest - gap * lag
             else:
                 now = before + source
                 average = (before + now) / 2
-            average = min(1.0, max(0.0, average))
-            after.append(min(1.0, max(0.0, now)))
+            average = 0.0 if average < 0 else min(average, 1.0)
+            after.append(0.0 if now < 0 else min(now, 1.0))
             mean.append(average)
             fills.append(reads * (1 - average) + gain)
         self.present = after
         self._filled.append([was + now for was, now in zip(self._filled[-1], fills, strict=True)])
         return Change(mean, fills)
+
+    def _paces(self, lookups: float, losses: float) -> Sequence[_Pace]:
+        """Rates of every bucket; mostly those of the second before."""
+        if self._paced_for != (lookups, losses):
+            self._paced_for = (lookups, losses)
+            self._paced = []
+            for weight in self._weights:
+                reads = lookups * weight
+                rate = reads + losses * weight
+                part = -expm1(-rate)
+                self._paced.append((reads, rate, part, part / rate if rate > 0 else 0.0))
+        return self._paced
 
     def take(self, bucket: int, share: float) -> None:
         """Remove this share (0…1) of what is present in a bucket, whatever is left of its TTL."""
@@ -140,10 +157,11 @@ class Layer:
         ]
 
     def _until(self, moment: int) -> Row:
-        """Fills per key until a moment that is over."""
-        if moment >= 0:
-            return self._filled[moment]
-        return [rate * moment for rate in self._fill_rates]
+        """Fills per key until the middle of the second that ends at a moment which is over."""
+        if moment > 0:
+            ends = zip(self._filled[moment - 1], self._filled[moment], strict=True)
+            return [(a + b) / 2 for a, b in ends]
+        return [rate * (moment - 0.5) for rate in self._fill_rates]
 
     def _lost_until(self, moment: float) -> float:
         if moment < 0:

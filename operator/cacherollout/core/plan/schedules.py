@@ -1,6 +1,7 @@
 """What people do without the operator: everything at once, a rolling update, steps by the clock."""
 
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Final
 
 from cacherollout.core.plan.clusters import Cluster, Shape
@@ -18,10 +19,31 @@ Share = Callable[[int], float]
 """Share (0…1) of the traffic that the new version takes in a second, counted from the start."""
 
 
-def at_once(populations: Sequence[Population], *, is_copied: bool = False) -> Course:
-    """All traffic moves in one moment, onto a cold namespace or a copy of the stable one."""
-    name = "copy once, then all at once" if is_copied else "all at once"
-    return _run(name, populations, lambda _: 1.0, 1, is_copied=is_copied)
+def at_once(populations: Sequence[Population]) -> Course:
+    """All traffic moves in one moment, onto a cold namespace."""
+    return _run("all at once", populations, lambda _: 1.0, 1)
+
+
+def copied_once(populations: Sequence[Population], copies_per_second: float) -> Course:
+    """All keys are copied, then all traffic moves in one moment.
+
+    Nothing keeps the copies warm while others are still being made, so on average they have aged by
+    half of the time that it takes.
+    """
+    families = [Apart(each) for each in populations]
+    seconds = ceil(sum(family.sizes()[0] for family in families) / copies_per_second)
+    before = Sample(0.0, Store(list(families)).advance(0.0), Store(list(families)).bytes())
+    families = [Apart(each) for each in populations]
+    for family in families:
+        family.copy(age=seconds // 2)
+    return _run(
+        "copy once, then all at once",
+        populations,
+        lambda _: 1.0,
+        1,
+        families=families,
+        before=[before] * seconds,
+    )
 
 
 def rolling_update(populations: Sequence[Population], shape: Shape) -> Course:
@@ -66,12 +88,14 @@ def _run(
     share: Share,
     promoted_at: int,
     *,
-    is_copied: bool = False,
+    families: Sequence[Apart] = (),
+    before: Sequence[Sample] = (),
 ) -> Course:
+    """A course that begins with `before`; `families` are cold where none are given."""
     normal = load(Store([Apart(each) for each in populations]).advance(0.0))
-    store = Store([Apart(each, is_copied=is_copied) for each in populations])
-    samples = []
+    store = Store([*families] or [Apart(each) for each in populations])
+    samples = [*before]
     for second in range(promoted_at + tail_seconds(populations)):
         now = share(second)
         samples.append(Sample(now, store.advance(now), store.bytes()))
-    return Course(name, normal, tuple(samples), promoted_at=float(promoted_at - 1))
+    return Course(name, normal, tuple(samples), promoted_at=float(len(before) + promoted_at - 1))

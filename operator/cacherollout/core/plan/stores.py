@@ -101,13 +101,18 @@ class Namespaces(Protocol):
 
 
 class Apart:
-    """Two namespaces that nothing connects; `is_copied`: the new one starts as a copy."""
+    """Two namespaces that nothing connects; the new one is empty until it is copied."""
 
-    def __init__(self, population: Population, *, is_copied: bool = False) -> None:
+    def __init__(self, population: Population) -> None:
         self.population = population
         self._old = _steady(population)
-        weights = population.popularity.weights
-        self._new = self._old.copy() if is_copied else Layer(weights, population.lifetime)
+        self._new = Layer(population.popularity.weights, population.lifetime)
+
+    def copy(self, age: int = 0) -> None:
+        """Copy every key at once, so many seconds ago; the copies have aged since."""
+        self._new = self._old.copy()
+        for _ in range(min(age, self.population.lifetime.late)):
+            self._new.advance(0.0, self.population.writes)
 
     def advance(self, share: float) -> Flow:
         """One second; see Namespaces."""

@@ -1,5 +1,6 @@
 """Releases in a simulated world: the operator's own rules, and what follows from them."""
 
+from dataclasses import replace
 from itertools import pairwise
 from math import inf
 
@@ -116,14 +117,9 @@ def test_a_changed_schema_is_not_copied() -> None:
 def test_the_same_version_shares_its_keys_and_costs_nothing() -> None:
     shared = scene()
     cache = shared.spec.cache.model_copy(update={"version": "v1"})
-    kept = scene().__class__(
-        shared.spec.model_copy(update={"cache": cache}),
-        shared.populations,
-        shared.shape,
-        shared.fingerprints,
-    )
+    kept = replace(shared, spec=shared.spec.model_copy(update={"cache": cache}))
     assert method(kept) == "shared keys"
-    course = release(kept, "shared")
+    (course,) = compare(kept)
     assert course.promoted_at is not None
     assert figures(course).peak_1s == pytest.approx(1.0, abs=0.001)
 
@@ -153,6 +149,17 @@ def test_a_release_that_ends_never_is_not_followed_for_ever(
 ) -> None:
     monkeypatch.setattr(releases, "MOST_SECONDS", 30)
     assert "had not ended" in release(scene(), "long").problem
+
+
+def test_copying_once_takes_its_time_and_ages() -> None:
+    populations = scene().populations
+    quick = schedules.copied_once(populations, 1e9)
+    slow = schedules.copied_once(populations, 500.0)
+    assert quick.promoted_at is not None
+    assert slow.promoted_at is not None
+    assert slow.promoted_at > quick.promoted_at + 20
+    assert figures(quick).peak_1s < 1.05 < figures(slow).peak_1s
+    assert slow.loads[0] == pytest.approx(1.0)
 
 
 def test_a_rolling_update_is_as_fast_as_its_pods_start() -> None:

@@ -26,12 +26,18 @@ populations = st.builds(
 shares = st.lists(st.floats(0, 1), min_size=1, max_size=30)
 
 
+def copied_apart(population: Population, age: int = 0) -> Apart:
+    namespaces = Apart(population)
+    namespaces.copy(age)
+    return namespaces
+
+
 def kinds(population: Population) -> list[Namespaces]:
     copied = Linked(population, is_copied=True)
     copied.copy_keys(1e12)
     return [
         Apart(population),
-        Apart(population, is_copied=True),
+        copied_apart(population),
         Linked(population, is_copied=False),
         copied,
     ]
@@ -81,10 +87,19 @@ def test_what_is_steady_stays_as_it_is(population: Population) -> None:
 @settings(max_examples=30, deadline=None)
 @given(populations)
 def test_a_warm_copy_never_costs_more_than_a_cold_start(population: Population) -> None:
-    warm, cold = Apart(population, is_copied=True), Apart(population)
+    warm, cold = copied_apart(population), Apart(population)
     peaks = [max(each.advance(1.0).misses for _ in range(40)) for each in (warm, cold)]
     assert peaks[0] <= peaks[1] * (1 + 1e-9)
     assert peaks[0] <= Apart(population).advance(0.0).misses * (1 + 1e-6)
+
+
+def test_a_copy_that_took_long_has_aged() -> None:
+    population = Population("any", zipf(10_000, 1.0), 2000.0, 60.0)
+    normal = Apart(population).advance(0.0).misses
+    peaks = [copied_apart(population, age).advance(1.0).misses / normal for age in (0, 10, 70)]
+    assert peaks[0] == pytest.approx(1.0)
+    assert peaks[0] + 0.1 < peaks[1] < peaks[2]
+    assert peaks[2] == pytest.approx(Apart(population).advance(1.0).misses / normal)
 
 
 def test_everything_that_was_filled_expires_after_its_ttl() -> None:
