@@ -147,9 +147,9 @@ def plan(
     )
     scene = inputs.scene()
     courses = compare(scene)
-    for path, draw in ((svg_path, svg), (html_path, html)):
-        if path is not None:
-            _write(path, draw(inputs.name, courses))
+    for target, draw in ((svg_path, svg), (html_path, html)):
+        if target is not None:
+            _write(target, draw(inputs.name, courses))
     if output == "json":
         click.echo(json.dumps(as_json(scene, courses, inputs.notes), ensure_ascii=False))
     else:
