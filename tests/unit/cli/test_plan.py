@@ -3,6 +3,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from cacherollout.cli.plan_sightings import before_the_release, between, take
 from cacherollout.cli.plan_views import shortened, spark, view
 from cacherollout.core.facts import Measurement, Observed, PodMeasurement
 from cacherollout.core.plan.comparisons import compare
-from cacherollout.core.plan.courses import Event
+from cacherollout.core.plan.courses import Course, Event, Sample
+from cacherollout.core.plan.stores import Flow
 from cacherollout.core.readiness import CacheStock, FamilyStock, Seen, Unseen
 from tests import factories
 from tests.unit.cli.conftest import SPEC, FakeClient, a_deployment, a_rollout, call, put
@@ -341,17 +343,34 @@ def test_the_drawing_is_within_its_frame_and_shows_every_way(tmp_path: Path) -> 
     assert {"1×", "2×", "budget 2×", "0 %", "100 %", "0:00"} <= set(texts)
 
 
-def test_the_highest_line_is_the_highest_load() -> None:
-    """Peaks are not lost where there are more seconds than points."""
-    courses = COURSES()
-    root = ET.fromstring(svg("", courses))  # noqa: S314  # our own text
-    tops = [
-        min(float(point.split(",")[1]) for point in line.attrib["points"].split())
-        for line in root.findall("{http://www.w3.org/2000/svg}polyline")[: 2 * len(courses) : 2]
-    ]
-    peaks = [max(course.loads) for course in reversed(courses)]
-    ranks = [sorted(range(7), key=values.__getitem__) for values in ([-y for y in tops], peaks)]
-    assert ranks[0][-1] == ranks[1][-1] == 0
+def test_no_peak_is_lost_where_there_are_more_seconds_than_points() -> None:
+    """A single second of 8× in an hour, on an axis whose top is 16×, an octave from 0.5× each."""
+    loads = [1.0] * 3600
+    loads[1801] = 8.0
+    samples = tuple(Sample(0.0, Flow(100.0, 10 * load), 0.0) for load in loads)
+    root = ET.fromstring(svg("", [Course("any", 10.0, samples)]))  # noqa: S314  # our own text
+    line = root.findall("{http://www.w3.org/2000/svg}polyline")[0]
+    points = line.attrib["points"].split()
+    assert len(points) <= WIDTH
+    heights = [float(point.split(",")[1]) for point in points]
+    octave = (max(heights) - min(heights)) / 3
+    assert heights.count(min(heights)) == 1
+    texts = {
+        text.text: float(text.attrib["y"])
+        for text in root.findall("{http://www.w3.org/2000/svg}text")
+    }
+    assert texts["1×"] - texts["2×"] == pytest.approx(octave, abs=0.2)
+
+
+def test_a_way_that_takes_for_ever_does_not_squeeze_the_others() -> None:
+    short, long = (
+        Course("any", 10.0, (Sample(0.0, Flow(100.0, 10.0), 0.0),) * seconds)
+        for seconds in (300, 36_000)
+    )
+    root = ET.fromstring(svg("", [short, long]))  # noqa: S314  # our own text
+    texts = [text.text for text in root.findall("{http://www.w3.org/2000/svg}text")]
+    assert "10:00" in texts
+    assert "20:00" not in texts
 
 
 def test_drawings_are_written(tmp_path: Path) -> None:
@@ -366,4 +385,5 @@ def test_drawings_are_written(tmp_path: Path) -> None:
 
 
 def test_a_page_names_nothing_unescaped() -> None:
-    assert "<b>" not in html("<b>", COURSES())
+    courses = [replace(course, name="<b>") for course in COURSES()]
+    assert "<b>" not in html("<b>", courses)

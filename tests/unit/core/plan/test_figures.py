@@ -51,6 +51,11 @@ def test_buckets_stand_for_every_key(keys: int, skew: float) -> None:
     assert sum(found.keys) == keys
     assert sum(n * w for n, w in zip(found.keys, found.weights, strict=True)) == pytest.approx(1)
     masses = [rank**-skew for rank in range(1, keys + 1)]
+    first = 0
+    for size, weight in zip(found.keys, found.weights, strict=True):
+        own = sum(masses[first : first + int(size)])
+        assert size * weight == pytest.approx(own / sum(masses), rel=1e-4)
+        first += int(size)
     exact = sum(
         mass / sum_ * (1 - 1 / (1 + 500 * mass / sum_ * 60))
         for sum_ in [sum(masses)]
