@@ -371,6 +371,8 @@ def test_a_way_that_takes_for_ever_does_not_squeeze_the_others() -> None:
     texts = [text.text for text in root.findall("{http://www.w3.org/2000/svg}text")]
     assert "10:00" in texts
     assert "20:00" not in texts
+    for line in root.findall("{http://www.w3.org/2000/svg}polyline"):
+        assert all(float(each.split(",")[0]) <= WIDTH for each in line.attrib["points"].split())
 
 
 def test_drawings_are_written(tmp_path: Path) -> None:
