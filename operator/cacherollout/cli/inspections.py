@@ -60,15 +60,24 @@ async def inspect(client: Client, key: Key, *, is_inside: bool) -> Checklist | N
 
     Raises the errors of ports.errors where the API server denies or fails.
     """
+    try:
+        seen = await look(client, key, is_inside=is_inside)
+    except SpecError as error:
+        return refuse(str(error))
+    return check(seen) if seen else None
+
+
+async def look(client: Client, key: Key, *, is_inside: bool) -> Seen | None:
+    """Everything that can be seen of one CacheRollout; None where there is none of that name.
+
+    Raises SpecError where its spec is wrong, and as `inspect` does.
+    """
     workloads = KubeWorkloads(client, wall_clock)
     rollout = await workloads.read(key)
     if rollout is None:
         return None
-    try:
-        spec = parse(rollout.spec)
-        observed = await workloads.observe(rollout, spec)
-    except SpecError as error:
-        return refuse(str(error))
+    spec = parse(rollout.spec)
+    observed = await workloads.observe(rollout, spec)
     place = _Place(key, spec, KubeObjects(client), is_inside)
     ledger = load_ledger(rollout.status.get("ledger"))
     target = observed.target
@@ -77,17 +86,15 @@ async def inspect(client: Client, key: Key, *, is_inside: bool) -> Checklist | N
     prefixes, cache, measurements = await asyncio.gather(
         _prefixes(place), _cache(place, version), _measurements(place, observed)
     )
-    return check(
-        Seen(
-            spec=spec,
-            ledger=ledger,
-            is_acted_upon=rollout.status.get("observedGeneration", 0) >= rollout.generation,
-            stall=_stall(rollout),
-            observed=observed,
-            prefixes=prefixes,
-            cache=cache,
-            measurements=measurements,
-        )
+    return Seen(
+        spec=spec,
+        ledger=ledger,
+        is_acted_upon=rollout.status.get("observedGeneration", 0) >= rollout.generation,
+        stall=_stall(rollout),
+        observed=observed,
+        prefixes=prefixes,
+        cache=cache,
+        measurements=measurements,
     )
 
 
