@@ -86,7 +86,7 @@ class _World:
             canary=self.cluster.canary_facts(),
             pods=self.cluster.pod_facts(self.scene.stable_version),
             snapshots=frozenset((STABLE, COMING)),
-            cache=self.works.facts(),
+            cache=self.works.facts(EPOCH + self.now),
             measurement=self.measurement,
         )
 

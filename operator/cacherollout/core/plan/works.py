@@ -3,7 +3,14 @@
 from dataclasses import dataclass, field, replace
 
 from cacherollout.api.reasons import Reason
-from cacherollout.core.actions import CopyWork, MirrorWork, ReplayWork, VerifyWork, Work
+from cacherollout.core.actions import (
+    CopyWork,
+    MirrorWork,
+    PublishWork,
+    ReplayWork,
+    VerifyWork,
+    Work,
+)
 from cacherollout.core.facts import (
     CacheFacts,
     CoherenceFacts,
@@ -76,8 +83,8 @@ class Works:
         ceiling, used = self.scene.ceiling_bytes, self.scene.used_bytes
         return ceiling is None or used is None or used + self.bytes() < ceiling
 
-    def facts(self) -> CacheFacts:
-        """What the operator sees of the cache."""
+    def facts(self, now: float) -> CacheFacts:
+        """What the operator sees of the cache at this time."""
         used = self.scene.used_bytes
         mirror = next(
             (key for key, work in self._running.items() if isinstance(work, MirrorWork)), None
@@ -85,7 +92,7 @@ class Works:
         facts = CacheFacts(
             used_memory=None if used is None else round(used + self.bytes()),
             max_memory=self.scene.limit_bytes,
-            works=tuple(self._facts(work) for work in self._running.values()),
+            works=tuple(self._facts(work, now) for work in self._running.values()),
             integrity=tuple(
                 self._sample(work)
                 for work in self._running.values()
@@ -96,8 +103,9 @@ class Works:
             return facts
         return replace(facts, coherence=CoherenceFacts(self._seconds[mirror] >= 1))
 
-    def _facts(self, work: Work) -> WorkFacts:
+    def _facts(self, work: Work, now: float) -> WorkFacts:
         problem = None
+        since = now - self._seconds[work.key] if isinstance(work, PublishWork) else None
         if isinstance(work, CopyWork) and not self._has_room():
             problem = Problem(
                 Reason.CACHE_FULL, "a second copy of the keys does not fit below the ceiling"
@@ -105,7 +113,9 @@ class Works:
         families: tuple[FamilyProgress, ...] = ()
         if isinstance(work, CopyWork | ReplayWork):
             families = tuple(self._progress(name) for name in work.families)
-        return WorkFacts(work.key, work.key in self._done, families, problem=problem)
+        return WorkFacts(
+            work.key, work.key in self._done, families, problem=problem, since=since
+        )
 
     def _progress(self, name: str) -> FamilyProgress:
         family = self.families[name]
