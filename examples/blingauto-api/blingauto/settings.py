@@ -46,7 +46,8 @@ class Settings:
     # 0 switches the warm-up off.
     cache_warm_users: int = 0
     cache_warm_seconds: float = 10.0
-    database_pool_size: int = 4
+    # All pods' connections at work at once have to finish within the statement's timeout.
+    database_pool_size: int = 2
     # How long a request may wait for a connection before it is answered with 503.
     database_pool_timeout_seconds: float = 0.5
     database_statement_timeout_seconds: float = 1.0
@@ -77,7 +78,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         redis_max_connections=number.whole("REDIS_MAX_CONNECTIONS", 16, 1, 1_000),
         cache_warm_users=number.whole("CACHE_WARM_USERS", 0, 0, 10_000),
         cache_warm_seconds=number.real("CACHE_WARM_SECONDS", 10.0, 0.1, 300.0),
-        database_pool_size=number.whole("DATABASE_POOL_SIZE", 4, 1, 100),
+        database_pool_size=number.whole("DATABASE_POOL_SIZE", 2, 1, 100),
         database_pool_timeout_seconds=number.real("DATABASE_POOL_TIMEOUT_SECONDS", 0.5, 0.01, 30.0),
         database_statement_timeout_seconds=number.real(
             "DATABASE_STATEMENT_TIMEOUT_SECONDS", 1.0, 0.1, 60.0
