@@ -41,12 +41,15 @@ unit scenario: tools servers ## Run one ring without a cluster
 example contract e2e: tools servers cluster-up ## Run one ring on the real cluster
 	@$(RUN) python tests/rings.py $@
 
-.PHONY: bench bench-cache
+.PHONY: bench bench-cache bench-gates
 bench: tools cluster-up ## Measure the operator on the real cluster and print each figure beside its goal
 	@PYTHONPATH=. $(RUN) python benchmarks/rollouts.py
 
 bench-cache: tools servers ## Measure the cache engine against redis-cli --pipe on the same server
 	@$(RUN) python benchmarks/cache.py
+
+bench-gates: tools ## Measure how often the gates are wrong and how fast they are right; writes the table of docs/explanation/gates.md
+	@PYTHONPATH=. $(RUN) python -m benchmarks.gates --write docs/explanation/gates.md
 
 ##@ Generated
 .PHONY: crds manifests docs verify helm-lint

@@ -72,13 +72,13 @@ def _releases(lane: Lane) -> list[Figure]:
 
 def _decided_at(lane: Lane) -> float:
     """When the abort was decided, by the operator's clock."""
-    return until("the decision", lambda: _abort_of(lane.status()))
+    return until("the decision", lambda: _entered(lane.status(), "RollingBack"))
 
 
-def _abort_of(status: Object) -> float | None:
-    attempt = status.get("ledger", {}).get("attempt", {})
-    at = attempt.get("abort", {}).get("at")
-    return float(at) if at else None
+def _entered(status: Object, phase: str) -> float | None:
+    """When the latest attempt entered a phase, to the millisecond."""
+    entered = status.get("ledger", {}).get("transitions", [])
+    return next((float(item["at"]) for item in reversed(entered) if item["phase"] == phase), None)
 
 
 def _resumption(lane: Lane) -> Figure:
@@ -108,7 +108,8 @@ def _many(lane: Lane) -> list[Figure]:
     for number in range(MANY):
         lane.hold(f"rest-{number}", targetRef={"name": f"rest-{number}"})
     for number in range(MANY):
-        until(f"rest-{number} is held", lambda n=f"rest-{number}": _is_idle(lane, n), 180)
+        # The pass after the adoption says that nothing is left to do.
+        lane.reach_reason("Ready", "UpToDate", f"rest-{number}", 180)
     print(f"{MANY} rollouts rest; for {STEADY_SECONDS:.0f} s nothing is typed", flush=True)
     before, started = _cost(lane), time.monotonic()
     threading.Event().wait(STEADY_SECONDS)
@@ -150,10 +151,6 @@ def _samples(cluster: Cluster, path: str) -> dict[str, float]:
     lines = cluster.read_text(path).splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
     return {name: float(value) for name, value in pairs}
-
-
-def _is_idle(lane: Lane, name: str) -> bool:
-    return lane.status(name).get("phase") == "Idle"
 
 
 def _resting(name: str) -> Object:

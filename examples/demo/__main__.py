@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -19,13 +20,13 @@ from sampling import Sample, Sampler, proxied
 from sizing import HEADROOM, Meter
 from telling import Narrator, Outcome, lowest_hit_rate, table
 
-_BASELINE_SECONDS = 20.0
-_AFTER_SECONDS = 10.0
+_BASELINE_SECONDS = 12.0
+_AFTER_SECONDS = 5.0
 _LONGEST_SECONDS = 240.0
 _PLAIN_SECONDS = 90.0
 _PEAK_SAMPLES = 5
 _ENDS = {"Succeeded", "RolledBack"}
-_SETTLING_SECONDS = 0.8 * shop.TTL_SECONDS
+_SETTLING_SECONDS = 0.65 * shop.TTL_SECONDS
 _STEADY_SAMPLES = 12
 _STEADY_SPREAD = 0.03
 _LEAST_HIT_RATE = 0.5
@@ -178,7 +179,6 @@ async def _release(
     start = _now()
     narrator.typed(release(programs))
     rollout = await _follow_until(sampler, narrator, _ENDS, since=start)
-    narrator.say(rollout["status"]["message"], "bold")
     await asyncio.sleep(_AFTER_SECONDS)
     return await _outcome(sampler, title, start, before, rollout)
 
@@ -220,10 +220,9 @@ async def _outcome(
     during = sampler.samples.between(start, end)
     status = rollout.get("status") or {}
     timeline = [(item["phase"], _seconds(item["at"])) for item in status.get("timeline", [])]
-    ends = [at for _, at in timeline[1:]] + [end]
     phases = tuple(
         (phase, until - at)
-        for (phase, at), until in zip(timeline, ends, strict=True)
+        for (phase, at), (_, until) in pairwise([*timeline, ("", end)])
         if phase not in _ENDS
     )
     finished = timeline[-1][1] if timeline else end

@@ -8,6 +8,8 @@ API = "blingauto-api"
 REPLICAS = 6
 RATE = 120
 """Users' requests per second: what two cores bear beside Kubernetes, a database and the load."""
+USERS = 600
+"""Who come back: few enough that the cache answers nearly all, as caches do that are worth having."""
 PRIME_SECONDS = 15
 """In which the load fills the empty cache gently."""
 TTL_SECONDS = 60
@@ -32,6 +34,15 @@ def clear(programs: Programs) -> None:
             programs.kubectl("wait", "cacherollouts", "--all", "--for=delete", "--timeout=60s")
         except DemoError:
             _abandon(programs)
+    # A new image under the same tag starts no new pod, so the operator is installed afresh.
+    programs.run_helm(
+        "uninstall",
+        "cacherollout",
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--ignore-not-found",
+        "--wait",
+    )
     programs.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
@@ -85,7 +96,8 @@ def start_load(programs: Programs) -> None:
     programs.kubectl("apply", "-f", str(_SHOP / "load.yaml"))
     programs.kubectl(
         "set", "env", "deployment/load",
-        f"LOAD_REQUESTS_PER_SECOND={RATE}", f"LOAD_PRIME_SECONDS={PRIME_SECONDS}",
+        f"LOAD_REQUESTS_PER_SECOND={RATE}", f"LOAD_USERS={USERS}",
+        f"LOAD_PRIME_SECONDS={PRIME_SECONDS}",
     )  # fmt: skip
     programs.kubectl("rollout", "status", "deployment/load", "--timeout=120s")
 

@@ -7,6 +7,7 @@ from cacherollout.core.actions import (
     CopyWork,
     KeepWork,
     MirrorWork,
+    PublishWork,
     ReplayWork,
     RetireWork,
     VerifyWork,
@@ -45,6 +46,8 @@ class Running:
     work: Work
     seconds: int = 0
     is_done: bool = False
+    since: float | None = None
+    """Since when what it keeps so is so."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,14 @@ class Cache:
     used_memory: int | None = None
     retired: list[str] = field(default_factory=list)
     """Versions whose keys were removed, in order."""
+    published: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Keys that name the versions in use."""
+    publications: list[tuple[str, ...]] = field(default_factory=list)
+    """All that was published, in order."""
+    named_since: dict[str, float] = field(default_factory=dict)
+    """Since when a version is named without a break; a lost key is none, for pods go by the last."""
+    is_unwritable: bool = False
+    """The operator's user may not write such a key."""
 
     def space(self, version: str) -> Namespace:
         return self.namespaces.setdefault(version, Namespace())
@@ -75,7 +86,7 @@ class Cache:
         is_new = wanted.keys() != self.running.keys()
         known = self.running
         self.running = {
-            key: Running(work, known[key].seconds, known[key].is_done)
+            key: Running(work, known[key].seconds, known[key].is_done, known[key].since)
             if key in known
             else Running(work)
             for key, work in wanted.items()
@@ -121,8 +132,18 @@ class Cache:
                     self.namespaces.pop(version, None)
                     self.retired.append(version)
                 each.is_done = True
+            case PublishWork() if not self.is_unwritable:
+                if self.published.get(work.at) != work.versions:
+                    self._publish(work, now)
+                    each.since = None
+                each.since = now if each.since is None else each.since
             case _:
                 pass
+
+    def _publish(self, work: PublishWork, now: float) -> None:
+        self.published[work.at] = work.versions
+        self.publications.append(work.versions)
+        self.named_since = {name: self.named_since.get(name, now) for name in work.versions}
 
     def facts(self) -> CacheFacts:
         problem = (
@@ -163,7 +184,9 @@ class Cache:
             )
         if isinstance(work, RetireWork):
             families = (FamilyProgress("user", FULL if each.is_done else 0, FULL),)
-        return WorkFacts(each.work.key, each.is_done, families, problem=problem)
+        if isinstance(work, PublishWork) and self.is_unwritable:
+            problem = Problem(Reason.CACHE_ACCESS_DENIED, "app:versions may not be written.")
+        return WorkFacts(each.work.key, each.is_done, families, problem=problem, since=each.since)
 
     def _sample(self, work: VerifyWork) -> IntegritySample:
         space = self.namespaces.get(work.version)

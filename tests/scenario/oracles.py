@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from tests.scenario.clusters import Pod
     from tests.scenario.world import World
 
+ALLOWANCE_SECONDS = 2.0
+"""For so long a pod may go by what it read of the versions in use."""
 WARM = 0.8
 """Below this a namespace would let more through to the origin than the budget allows."""
 
@@ -66,6 +68,7 @@ class Oracle:
             self._check_phase(stored.uid, stored.status.get("phase"), stored.status)
         if not self.is_leaked:
             self._check_versions(world.ledger)
+            self._check_heard(world.ledger)
         self._check_promotion(world.ledger)
 
     def _check_ready(self) -> None:
@@ -88,6 +91,21 @@ class Oracle:
         for pod in self._world.serving():
             if (pod.template.revision, pod.version or "v1") not in known:
                 raise BrokenError(f"I3: {pod.name} runs {pod.template} as {pod.version}")
+
+    def _check_heard(self, ledger: Ledger) -> None:
+        """I11: what may be read under a version, every pod of another one knows how to delete."""
+        world = self._world
+        if not any("versionsKey" in each.spec["cache"] for each in world.stored.values()):
+            return
+        pods = [pod for pod in world.pods if pod.is_alive]
+        used = {pod.version or "v1" for pod in pods}
+        if ledger.stable is not None:
+            used |= {ledger.stable.version} & world.cache.namespaces.keys()
+        for version in used:
+            heard = world.now - world.cache.named_since.get(version, world.now) >= ALLOWANCE_SECONDS
+            deaf = [pod.name for pod in pods if (pod.version or "v1") != version]
+            if deaf and not heard:
+                raise BrokenError(f"I11: {deaf} do not know of {version}")
 
     def _check_promotion(self, ledger: Ledger) -> None:
         """I4: promoted is what passed every gate in this attempt, or what a person let pass."""

@@ -172,6 +172,7 @@ def end_of(world: Scenario) -> dict[str, object]:
         "entry": target and target.entry,
         "canary": world.canary,
         "keys": sorted(world.cache.namespaces),
+        "published": world.cache.published,
         "works": sorted(world.cache.running),
         "snapshots": sorted(world.snapshots) if KEY in world.stored else [],
         "rollouts": sorted(each.has_finalizer for each in world.stored.values()),

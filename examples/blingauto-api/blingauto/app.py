@@ -21,6 +21,7 @@ from blingauto.cache.aside import CacheAside
 from blingauto.cache.instruments import CacheInstruments
 from blingauto.cache.invalidations import Invalidations
 from blingauto.cache.store import RedisStore
+from blingauto.cache.versions import VersionsInUse
 from blingauto.catalog import Catalog
 from blingauto.database import Database, DatabaseUnavailableError
 from blingauto.families import FAMILY_NAMES, build_families
@@ -84,8 +85,16 @@ def _build_parts(settings: Settings) -> _Parts:
         timeout_seconds=settings.redis_timeout_seconds,
         clock=monotonic,
     )
+    versions = VersionsInUse(
+        store,
+        own=settings.cache_version,
+        key=settings.cache_versions_key,
+        instruments=instruments,
+        clock=monotonic,
+    )
     invalidations = Invalidations(
         store,
+        versions,
         instruments=instruments,
         second_delete_seconds=settings.cache_second_delete_seconds,
         clock=monotonic,
@@ -94,7 +103,7 @@ def _build_parts(settings: Settings) -> _Parts:
         store,
         invalidations,
         instruments=instruments,
-        versions=settings.invalidated_versions,
+        version=settings.cache_version,
         ttl_seconds=settings.cache_ttl_seconds,
         ttl_jitter_percent=settings.cache_ttl_jitter_percent,
         l1_entries=settings.cache_l1_entries,

@@ -12,6 +12,11 @@ from blingauto.cache.families import Family
 from blingauto.releases import Release
 from blingauto.views import BookingList, Service, User
 
+USER_KEY = "user:{version}:{id}"
+SERVICE_KEY = "service:{version}:{id}"
+BOOKINGS_KEY = "booking:{version}:list:{id}"
+KEY_PATTERNS = (USER_KEY, SERVICE_KEY, BOOKINGS_KEY)
+
 
 @dataclass(frozen=True, slots=True)
 class Families:
@@ -31,9 +36,9 @@ def build_families(release: Release) -> Families:
     """The families as `release` reads and writes them."""
     user: Codec[User] = JsonCodec(release.user)
     return Families(
-        user=Family("user", "user:{version}:{id}", user),
-        service=Family("service", "service:{version}:{id}", JsonCodec(Service), has_l1=True),
-        bookings=Family("bookings", "booking:{version}:list:{id}", JsonCodec(BookingList)),
+        user=Family("user", USER_KEY, user),
+        service=Family("service", SERVICE_KEY, JsonCodec(Service), has_l1=True),
+        bookings=Family("bookings", BOOKINGS_KEY, JsonCodec(BookingList)),
     )
 
 

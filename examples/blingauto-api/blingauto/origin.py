@@ -54,13 +54,21 @@ LEFT JOIN services s ON s.id = b.service_id
 WHERE u.id = :id
 ORDER BY b.starts_at DESC, b.id
 """)
-# What people who booked the same services book besides them.
+# What the latest customers of a user's latest services book besides them. Every part is bounded:
+# a customer who books all day must not make each read of their list dearer than the last.
 _RECOMMENDED = text("""
-WITH mine AS (SELECT DISTINCT service_id FROM bookings WHERE user_id = :id)
+WITH mine AS (
+    SELECT DISTINCT service_id
+    FROM (SELECT service_id FROM bookings WHERE user_id = :id
+          ORDER BY starts_at DESC, id LIMIT 5) latest
+)
 SELECT other.service_id
 FROM mine
-JOIN bookings peer ON peer.service_id = mine.service_id AND peer.user_id <> :id
-JOIN bookings other ON other.user_id = peer.user_id
+CROSS JOIN LATERAL (SELECT user_id FROM bookings
+                    WHERE service_id = mine.service_id AND user_id <> :id
+                    ORDER BY starts_at DESC LIMIT 200) peer
+CROSS JOIN LATERAL (SELECT service_id FROM bookings WHERE user_id = peer.user_id
+                    ORDER BY starts_at DESC LIMIT 5) other
 WHERE other.service_id NOT IN (SELECT service_id FROM mine)
 GROUP BY other.service_id
 ORDER BY count(*) DESC, other.service_id

@@ -4,11 +4,16 @@ Nothing else in the package reads `os.environ`; every value has a unit in its na
 checked here, so that a bad deployment stops at once with the name of the variable and the fix.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from blingauto.cache.versions import is_version
+from blingauto.families import KEY_PATTERNS
+
 _T = TypeVar("_T", int, float)
+_VERSIONS_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/|#-]*[A-Za-z0-9]")
 
 
 class SettingsError(ValueError):
@@ -26,8 +31,8 @@ class Settings:
     port: int = 8000
     # Part of every cache key. A new value is a new, empty namespace.
     cache_version: str = "v1"
-    # Versions whose keys a write deletes besides our own while two versions overlap.
-    cache_invalidate_versions: tuple[str, ...] = ()
+    # Key in Redis that names the cache versions in use; a write deletes under all of them.
+    cache_versions_key: str | None = None
     cache_ttl_seconds: float = 300.0
     # TTLs are spread over ± this share, so that what was filled together does not expire together.
     cache_ttl_jitter_percent: float = 50.0
@@ -41,7 +46,8 @@ class Settings:
     # 0 switches the warm-up off.
     cache_warm_users: int = 0
     cache_warm_seconds: float = 10.0
-    database_pool_size: int = 4
+    # All pods' connections at work at once have to finish within the statement's timeout.
+    database_pool_size: int = 2
     # How long a request may wait for a connection before it is answered with 503.
     database_pool_timeout_seconds: float = 0.5
     database_statement_timeout_seconds: float = 1.0
@@ -50,11 +56,6 @@ class Settings:
     seed_users: int = 20_000
     seed_services: int = 500
     seed_bookings: int = 100_000
-
-    @property
-    def invalidated_versions(self) -> tuple[str, ...]:
-        """Our own version first, then the others that a write has to reach; no duplicates."""
-        return tuple(dict.fromkeys((self.cache_version, *self.cache_invalidate_versions)))
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -67,11 +68,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         pod=environ.get("POD_NAME", "local"),
         port=number.whole("PORT", 8000, 1, 65_535),
         cache_version=_version("CACHE_VERSION", environ.get("CACHE_VERSION", "v1")),
-        cache_invalidate_versions=tuple(
-            _version("CACHE_INVALIDATE_VERSIONS", version.strip())
-            for version in environ.get("CACHE_INVALIDATE_VERSIONS", "").split(",")
-            if version.strip()
-        ),
+        cache_versions_key=_versions_key("CACHE_VERSIONS_KEY", environ),
         cache_ttl_seconds=number.real("CACHE_TTL_SECONDS", 300.0, 1.0, 86_400.0),
         cache_ttl_jitter_percent=number.real("CACHE_TTL_JITTER_PERCENT", 50.0, 0.0, 90.0),
         cache_l1_ttl_seconds=number.real("CACHE_L1_TTL_SECONDS", 5.0, 0.0, 60.0),
@@ -81,7 +78,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         redis_max_connections=number.whole("REDIS_MAX_CONNECTIONS", 16, 1, 1_000),
         cache_warm_users=number.whole("CACHE_WARM_USERS", 0, 0, 10_000),
         cache_warm_seconds=number.real("CACHE_WARM_SECONDS", 10.0, 0.1, 300.0),
-        database_pool_size=number.whole("DATABASE_POOL_SIZE", 4, 1, 100),
+        database_pool_size=number.whole("DATABASE_POOL_SIZE", 2, 1, 100),
         database_pool_timeout_seconds=number.real("DATABASE_POOL_TIMEOUT_SECONDS", 0.5, 0.01, 30.0),
         database_statement_timeout_seconds=number.real(
             "DATABASE_STATEMENT_TIMEOUT_SECONDS", 1.0, 0.1, 60.0
@@ -136,8 +133,28 @@ def _required(environ: Mapping[str, str], name: str) -> str:
 
 def _version(name: str, value: str) -> str:
     """A version stands between two delimiters of a key, so it may contain none itself."""
-    if not value or len(value) > 63 or not all(c.isalnum() or c in "-_." for c in value):
+    if not is_version(value):
         raise SettingsError(
             f"{name}={value!r} must be 1 to 63 letters, digits, '-', '_' or '.', such as v3"
         )
+    return value
+
+
+def _versions_key(name: str, environ: Mapping[str, str]) -> str | None:
+    """A key of Redis that no cached value may have; None where it is unset."""
+    value = environ.get(name, "")
+    if not value:
+        return None
+    if not 3 <= len(value) <= 128 or not _VERSIONS_KEY.fullmatch(value):
+        raise SettingsError(
+            f"{name}={value!r} must be 3 to 128 letters, digits and any of . _ : / | # - inside, "
+            "such as blingauto:versions"
+        )
+    for pattern in KEY_PATTERNS:
+        before, _, after = pattern.partition("{version}")
+        if value.startswith(before) and after.partition("{id}")[0] in value[len(before) :]:
+            raise SettingsError(
+                f"{name}={value!r} lies under {pattern} and could be taken for a cached value; "
+                "choose another, such as blingauto:versions"
+            )
     return value

@@ -16,6 +16,7 @@ from blingauto.cache.flights import Flights
 from blingauto.cache.instruments import CacheInstruments
 from blingauto.cache.invalidations import Deletion, Invalidations
 from blingauto.cache.store import RedisStore
+from blingauto.cache.versions import VersionsInUse
 from blingauto.views import View
 
 
@@ -24,6 +25,7 @@ class Thing(View):
     size: int
 
 
+VERSIONS_KEY = "things:versions"
 THINGS = Family("thing", "thing:{version}:{id}", JsonCodec(Thing))
 
 
@@ -35,8 +37,10 @@ class FakeRedis:
         self.is_away = False
         self.hangs = False
         self.deletes: list[tuple[str, ...]] = []
+        self.gets: list[str] = []
 
     async def get(self, name: str, /) -> bytes | None:
+        self.gets.append(name)
         await self._check()
         return self.values.get(name)
 
@@ -71,8 +75,16 @@ class World:
             timeout_seconds=timeout_seconds,
             clock=lambda: self.now,
         )
+        self.versions = VersionsInUse(
+            self.store,
+            own="v1",
+            key=VERSIONS_KEY,
+            instruments=instruments,
+            clock=lambda: self.now,
+        )
         self.invalidations = Invalidations(
             self.store,
+            self.versions,
             instruments=instruments,
             second_delete_seconds=1.0,
             clock=lambda: self.now,
@@ -81,7 +93,7 @@ class World:
             self.store,
             self.invalidations,
             instruments=instruments,
-            versions=("v1", "v0"),
+            version="v1",
             ttl_seconds=300,
             ttl_jitter_percent=50,
             l1_entries=10,
@@ -121,8 +133,67 @@ async def test_what_was_read_before_a_write_is_not_stored_after_it() -> None:
 
 async def test_a_write_deletes_all_versions_in_one_command() -> None:
     world = World()
+    world.redis.values[VERSIONS_KEY] = b"v0,v1,v2"
     await world.cache.invalidate([THINGS], 1)
-    assert world.redis.deletes == [("thing:v1:1", "thing:v0:1")]
+    assert world.redis.deletes == [("thing:v1:1", "thing:v0:1", "thing:v2:1")]
+
+
+async def test_without_a_key_only_our_own_version_is_deleted_and_nothing_is_read() -> None:
+    world = World()
+    world.versions._key = None
+    await world.cache.invalidate([THINGS], 1)
+    assert world.redis.deletes == [("thing:v1:1",)]
+    assert world.redis.gets == []
+
+
+async def test_the_versions_are_read_once_a_second_at_most() -> None:
+    world = World()
+    for entity_id in range(5):
+        await world.cache.invalidate([THINGS], entity_id)
+    assert world.redis.gets == [VERSIONS_KEY]
+    world.redis.values[VERSIONS_KEY] = b"v1,v2"
+    await world.cache.invalidate([THINGS], 1)
+    assert world.redis.deletes[-1] == ("thing:v1:1",), "a missing key is kept for a second, too"
+    world.now = 1.0
+    await world.cache.invalidate([THINGS], 1)
+    assert world.redis.deletes[-1] == ("thing:v1:1", "thing:v2:1")
+
+
+@pytest.mark.parametrize("value", [None, b"", b"v1,", b"v1,v 2", b"v1," * 100 + b"v1", b"v\xff"])
+async def test_a_lost_or_senseless_key_leaves_the_versions_known_before(
+    value: bytes | None,
+) -> None:
+    world = World()
+    world.redis.values[VERSIONS_KEY] = b"v1,v2"
+    await world.cache.invalidate([THINGS], 1)
+    world.redis.values.pop(VERSIONS_KEY)
+    if value is not None:
+        world.redis.values[VERSIONS_KEY] = value
+    world.now = 1.0
+    await world.cache.invalidate([THINGS], 2)
+    assert world.redis.deletes[-1] == ("thing:v1:2", "thing:v2:2")
+    assert world.count("cache_versions_unread_total") == (value is not None)
+
+
+async def test_versions_that_cannot_be_read_are_counted_and_asked_for_again_at_once() -> None:
+    world = World()
+    world.redis.is_away = True
+    await world.cache.invalidate([THINGS], 1)
+    assert world.count("cache_versions_unread_total") == 1
+    assert world.invalidations.waiting == 1
+    world.redis.is_away = False
+    world.redis.values[VERSIONS_KEY] = b"v1,v2"
+    await world.invalidations.flush()
+    assert world.redis.deletes == [("thing:v1:1", "thing:v2:1")], "as of when it was sent"
+
+
+async def test_the_second_delete_reaches_a_version_that_came_after_the_first() -> None:
+    world = World()
+    await world.cache.invalidate([THINGS], 1)
+    world.redis.values[VERSIONS_KEY] = b"v1,v2"
+    world.now = 1.0
+    await world.invalidations.flush()
+    assert world.redis.deletes == [("thing:v1:1",), ("thing:v1:1", "thing:v2:1")]
 
 
 async def test_a_key_with_an_owed_delete_is_neither_read_nor_filled() -> None:
@@ -158,10 +229,10 @@ async def test_owed_deletes_are_bounded_and_the_dropped_ones_counted(
 
 async def test_what_waits_is_flushed_at_the_end() -> None:
     world = World()
-    deletion = Deletion("thing", ("thing:v1:1",))
+    deletion = Deletion(THINGS, 1)
     await world.invalidations.delete(deletion)
     await world.invalidations.flush()
-    assert world.redis.deletes == [deletion.keys, deletion.keys]
+    assert world.redis.deletes == [("thing:v1:1",), ("thing:v1:1",)]
 
 
 async def test_an_error_of_the_origin_reaches_everybody_who_waits_and_is_not_kept() -> None:
@@ -226,7 +297,8 @@ async def test_every_operation_ends_within_its_deadline() -> None:
     async with asyncio.timeout(5):
         assert await world.cache.get(THINGS, 1, loading(thing)) == thing
         await world.cache.invalidate([THINGS], 1)
-    assert world.count("cache_errors_total", family="thing", kind="timeout") == 2
+    # The lookup, the versions in use, and the delete.
+    assert world.count("cache_errors_total", family="thing", kind="timeout") == 3
 
 
 async def test_an_open_breaker_sends_nothing_and_counts_no_operation() -> None:

@@ -23,7 +23,11 @@ BASE = {"DATABASE_URL": "postgresql+asyncpg://x/y", "REDIS_URL": "redis://x"}
         ({"REDIS_URL": ""}, "REDIS_URL"),
         ({"CACHE_VERSION": "v:1"}, "CACHE_VERSION"),
         ({"CACHE_VERSION": "v*"}, "CACHE_VERSION"),
-        ({"CACHE_INVALIDATE_VERSIONS": "v1,v 2"}, "CACHE_INVALIDATE_VERSIONS"),
+        ({"CACHE_VERSIONS_KEY": "blingauto:*"}, "CACHE_VERSIONS_KEY"),
+        ({"CACHE_VERSIONS_KEY": "b"}, "CACHE_VERSIONS_KEY"),
+        ({"CACHE_VERSIONS_KEY": "a" * 129}, "CACHE_VERSIONS_KEY"),
+        ({"CACHE_VERSIONS_KEY": "user:all:versions"}, "lies under user:"),
+        ({"CACHE_VERSIONS_KEY": "booking:v1:list:x"}, "lies under booking:"),
         ({"CACHE_TTL_SECONDS": "soon"}, "CACHE_TTL_SECONDS"),
         ({"CACHE_TTL_SECONDS": "nan"}, "CACHE_TTL_SECONDS"),
         ({"REDIS_TIMEOUT_SECONDS": "5"}, "REDIS_TIMEOUT_SECONDS"),
@@ -36,9 +40,9 @@ def test_a_bad_variable_is_named(variables: dict[str, str], named: str) -> None:
         read_settings(BASE | variables)
 
 
-def test_our_own_version_is_deleted_first_and_once() -> None:
-    settings = read_settings(BASE | {"CACHE_VERSION": "v3", "CACHE_INVALIDATE_VERSIONS": "v2, v3,"})
-    assert settings.invalidated_versions == ("v3", "v2")
+@pytest.mark.parametrize("key", ["blingauto:versions", "user:versions", "booking:v1:lists"])
+def test_a_key_that_no_cached_value_can_have_names_the_versions(key: str) -> None:
+    assert read_settings(BASE | {"CACHE_VERSIONS_KEY": key}).cache_versions_key == key
 
 
 async def test_an_unknown_release_ends_the_process_with_a_message() -> None:

@@ -45,6 +45,8 @@ class Evidence:
     total: float = 0.0
     baseline_bad: tuple[float, ...] = ()
     baseline_total: tuple[float, ...] = ()
+    before: tuple[tuple[float, float, float], ...] = ()
+    """Seconds of the latest ticks, with the first two sums as they stood before each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,8 @@ class Ledger:
     """Versions ever used, newest last; a number is never allotted twice."""
     retiring: tuple[str, ...] = ()
     """Versions whose keys are still to be removed."""
+    is_announcing: bool = False
+    """True while the versions key may name more than the version that serves."""
     rejected: Release | None = None
     rejected_reason: str = ""
     rejected_message: str = ""

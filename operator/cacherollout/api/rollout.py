@@ -36,6 +36,7 @@ REPLAY_PATTERN: Final = (
     r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/\{id\}(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*$"
 )
 METRICS_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$"
+VERSIONS_KEY_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:/|#-]*[A-Za-z0-9]$"
 
 CacheVersion = Annotated[
     str,
@@ -75,6 +76,8 @@ class Writes(StrEnum):
 
     INVALIDATE = "Invalidate"
     """It deletes the key; a stored value is a fill."""
+    INVALIDATE_ALL = "InvalidateAll"
+    """It deletes the keys of every version that `versionsKey` names, in one command."""
     WRITE_THROUGH = "WriteThrough"
     """It stores the new value."""
 
@@ -168,6 +171,11 @@ class Family(Model):
     writes: Writes = Writes.INVALIDATE
     """What the application does to a cached key when it writes."""
 
+    def covers(self, key: str) -> bool:
+        """Whether a key could be one of this family's, under some version."""
+        before, _, after = self.key.partition("{version}")
+        return key.startswith(before) and after.partition("{id}")[0] in key[len(before) :]
+
     def fingerprint(self) -> str:
         """Digest of what decides whether stored values of two releases are interchangeable."""
         parts = [self.codec, self.schema_version or "", *sorted(self.required or [])]
@@ -218,6 +226,31 @@ class Cache(Model):
             holds=lambda cache: cache.version not in {"auto", "onschemachange"},
             field=".version",
         ),
+        Rule(
+            "has(self.versionsKey) || self.families.all(f, f.writes != 'InvalidateAll')",
+            "writes: InvalidateAll needs cache.versionsKey, from which the application learns the "
+            "versions: set it, such as app:versions, or write Invalidate",
+            holds=lambda cache: (
+                cache.versions_key is not None
+                or all(family.writes is not Writes.INVALIDATE_ALL for family in cache.families)
+            ),
+            field=".families",
+        ),
+        Rule(
+            # Whatever holds the family's beginning and, behind it, what stands before the id.
+            "!has(self.versionsKey) || self.families.all(f, "
+            r"!f.key.matches(r'^[^{}]+\{version\}[^{}]*\{+id\}') || "
+            "!self.versionsKey.startsWith(f.key.substring(0, f.key.indexOf('{version}'))) || "
+            "!self.versionsKey.substring(f.key.indexOf('{version}'))"
+            ".contains(f.key.substring(f.key.indexOf('{version}') + 9, f.key.indexOf('{id}'))))",
+            "versionsKey lies under the key of a family and could be taken for a cached value: "
+            "choose one that begins otherwise, such as app:versions",
+            holds=lambda cache: (
+                cache.versions_key is None
+                or not any(family.covers(cache.versions_key) for family in cache.families)
+            ),
+            field=".versionsKey",
+        ),
     )
 
     backend_ref: Reference
@@ -252,6 +285,18 @@ class Cache(Model):
     """Environment variable that tells the application its cache version."""
     families: list[Family] = Field(min_length=1, max_length=32, json_schema_extra=keyed_by("name"))
     """The kinds of cached values; keys of other families are never touched."""
+    versions_key: str | None = Field(
+        default=None,
+        min_length=3,
+        max_length=128,
+        pattern=VERSIONS_KEY_PATTERN,
+        json_schema_extra=matches(
+            VERSIONS_KEY_PATTERN,
+            "write versionsKey as one key of the cache, such as app:versions: letters, digits and "
+            "any of . _ : / | # - inside, beginning with one of the backend's keyPrefixes",
+        ),
+    )
+    """Key that names the versions in use, such as `v1,v2`, to the application; one a CacheRollout."""
 
 
 class Canary(Model):

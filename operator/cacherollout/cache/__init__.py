@@ -46,7 +46,7 @@ from cacherollout.cache.retirements import (
     RetiredKeys,
     RetireReport,
 )
-from cacherollout.cache.rights import missing_rights
+from cacherollout.cache.rights import missing_rights, missing_rights_to_name
 from cacherollout.cache.servers import (
     Channel,
     Primary,
@@ -126,5 +126,6 @@ __all__ = [
     "glance",
     "key_of",
     "missing_rights",
+    "missing_rights_to_name",
     "probe",
 ]

@@ -46,7 +46,9 @@ class Change:
         """The id's keys under the two `versions`, stable first, and how to reconcile them."""
         changed, other = versions if versions[0] in self.versions else versions[::-1]
         is_both = len(self.versions) == 2
-        if self.family.is_compatible:
+        if self.family.writes is Writes.INVALIDATE_ALL and not self.is_suspect:
+            rule = Rule.FLOW if versions[0] in self.versions else Rule.LEAVE
+        elif self.family.is_compatible:
             rule = Rule.BOTH if is_both else Rule.ONE if changed == versions[0] else Rule.BACK
         elif self.family.writes is Writes.WRITE_THROUGH:
             rule = Rule.UPDATE_BOTH if is_both else Rule.UPDATE
@@ -89,7 +91,7 @@ class Changes:
         under another (a warm-up, a retirement, an expiry) says nothing about the data.
         """
         match = self._scope.match(key)
-        if match is None or match.version not in serving:
+        if match is None or match.version not in serving or not match.family.is_mirrored:
             return
         is_suspect = key in self._open
         if self._is_clustered:

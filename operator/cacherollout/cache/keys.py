@@ -93,6 +93,8 @@ class Writes(StrEnum):
 
     INVALIDATE = "Invalidate"
     """Cache-aside: a change deletes the key, a SET is a fill."""
+    INVALIDATE_ALL = "InvalidateAll"
+    """The same, and one command deletes the keys of both versions: an absence says nothing."""
     WRITE_THROUGH = "WriteThrough"
     """A change overwrites the key; every SET may be one."""
 
@@ -129,6 +131,11 @@ class Family:
     ttl_seconds: float | None = None
     codec: Codec = Codec.JSON
     required: tuple[str, ...] = ()
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether changes under one version mean anything for the other's keys."""
+        return self.is_compatible or self.writes is not Writes.INVALIDATE_ALL
 
 
 class Match(NamedTuple):

@@ -18,6 +18,8 @@ What no mirror can see, and what applications therefore must do:
   Applications close this by deleting all active versions' keys in one command:
   ``DEL user:v2:7 user:v3:7``. In a cluster, where these keys may lie in two slots, by one DEL after
   the other, the stable version's first: a copy brings values from there.
+  Families of applications that do so always are declared as `Writes.INVALIDATE_ALL`: the mirror
+  then only copies, for nothing is left to be carried over.
 - For an incompatible family under `Writes.INVALIDATE`, a deletion followed by a refill before the
   mirror looks (within the lag) looks like a fill. Only an origin faster than the lag gets there.
 - Expiry is pushed like a deletion and removes the counterpart: a little warmth, never freshness.
@@ -225,7 +227,10 @@ class Mirror:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tracking(self) -> Command:
-        heads = {f.template.head(v) for f in self._scope.families for v in self._versions}
+        watched = [family for family in self._scope.families if family.is_mirrored]
+        if not watched:
+            return (b"PING",)  # without a prefix, every key of the server would be pushed
+        heads = {f.template.head(v) for f in watched for v in self._versions}
         # Redis refuses prefixes that contain one another; the shorter one brings all pushes.
         outer = [h for h in heads if not any(h != o and h.startswith(o) for o in heads)]
         prefixes = [part for head in sorted(outer) for part in (b"PREFIX", head)]

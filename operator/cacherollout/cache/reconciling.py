@@ -78,6 +78,10 @@ class Rule(StrEnum):
     """The target side changed: its values never reach the stable version, its removals do."""
     BOTH = "Both"
     """Both sides changed, in an order nobody knows, and values may be copied."""
+    FLOW = "Flow"
+    """The stable side changed, values may be copied, and whoever deletes deletes both keys."""
+    LEAVE = "Leave"
+    """The same, but only the target side changed."""
     FILL = "Fill"
     """One side changed, values cannot be copied, and a SET is a fill."""
     FILL_BOTH = "FillBoth"
@@ -129,6 +133,10 @@ class Pair:
                 return _back(self)
             case Rule.BOTH:
                 return _both(self)
+            case Rule.FLOW:
+                return _flow(self)
+            case Rule.LEAVE:
+                return _leave()
             case Rule.FILL | Rule.FILL_BOTH:
                 return _fill(self)
             case Rule.UPDATE:
@@ -169,6 +177,10 @@ def _one(pair: Pair) -> PairSteps:
     is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
     if not is_there:
         return (yield from _remove(pair.changed, pair.other)) if is_other_there else 0
+    return (yield from _bring_up(pair, is_other_there=bool(is_other_there)))
+
+
+def _bring_up(pair: Pair, *, is_other_there: bool) -> PairSteps:
     if is_other_there:
         is_same, _, seen = yield from _compare(pair)
         return 0 if is_same else (yield from _replace(pair, seen))
@@ -176,6 +188,24 @@ def _one(pair: Pair) -> PairSteps:
         return 0
     (copied,) = yield [(b"COPY", pair.changed, pair.other)]
     return int(copied == 1)  # if not: changed meanwhile, which was pushed; or out of memory
+
+
+def _flow(pair: Pair) -> PairSteps:
+    """There: bring the other up to it. Gone: it expired, or its deletion took the other along.
+
+    Nothing that was deleted comes back: a copy takes what is there in the same turn of the server,
+    and after one command has deleted both keys there is nothing to take.
+    """
+    is_there, is_other_there = yield [(b"EXISTS", pair.changed), (b"EXISTS", pair.other)]
+    if not is_there:
+        return 0
+    return (yield from _bring_up(pair, is_other_there=bool(is_other_there)))
+
+
+def _leave() -> PairSteps:
+    """What the target stores or loses says nothing about the stable version's value."""
+    yield []
+    return 0
 
 
 def _back(pair: Pair) -> PairSteps:

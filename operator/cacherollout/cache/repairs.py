@@ -15,6 +15,9 @@ is always safe. Which side may be stale follows from who serves:
   age of the gap. Without a declared TTL, or with a gap of unknown age, nothing is sure. Where both
   serve, keys of the stable version without a counterpart stay: removing them all would empty the
   cache that carries the load, for the sake of the few that were written in the gap.
+- **Whoever deletes deletes under both** (`Writes.INVALIDATE_ALL`). Then nothing was missed that
+  matters, and where both serve everything stays. Before that the target's keys may be older than
+  the promise, and go or are overwritten like any others.
 
 Runs over the mirror's own connection, beside the live changes, page by page within the limits.
 """
@@ -23,7 +26,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cacherollout.cache.keys import Match, Scope
+from cacherollout.cache.keys import Match, Scope, Writes
 from cacherollout.cache.limits import Limits
 from cacherollout.cache.lockstep import in_step
 from cacherollout.cache.reconciling import Pair, Rule
@@ -76,6 +79,8 @@ class Repair(Sweep[Counter[str], RepairReport]):
         other = self._target if match.version == self._stable else self._stable
         counterpart = match.under(other)
         do_both_serve = len(self._serving) == 2
+        if do_both_serve and match.family.writes is Writes.INVALIDATE_ALL:
+            return None
         if match.family.is_compatible:
             if do_both_serve:
                 return Pair(Rule.BOTH, match.key, counterpart)

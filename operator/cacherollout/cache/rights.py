@@ -74,6 +74,22 @@ async def missing_rights(
     return tuple(missing)
 
 
+async def missing_rights_to_name(
+    server: Server, key: str, *, timeout_seconds: float = 2.0
+) -> tuple[str, ...]:
+    """Which of GET and SET the user may not do to this very key. Errors as in `missing_rights`.
+
+    The SET contradicts itself (only if absent, and only if there), so it is never carried out.
+    """
+    name = key.encode()
+    commands: tuple[Command, ...] = ((b"GET", name), (b"SET", name, b"", b"NX", b"XX"))
+    primaries = await server.primaries()
+    if not primaries:
+        raise UnreachableError("the cache has no primary")
+    async with primaries[0].session(timeout_seconds) as channel:
+        return tuple([_name(each) for each in commands if not await _may(channel, each)])
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """Which commands are of interest, and the one server to try them on."""

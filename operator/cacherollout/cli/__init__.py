@@ -12,6 +12,7 @@ import click
 _COMMANDS: Final = {
     "status": "status:status",
     "check": "check:check",
+    "plan": "plan:plan",
     "report": "report:report",
     "promote": "requests:promote",
     "abort": "requests:abort",

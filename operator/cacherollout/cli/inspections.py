@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from cacherollout.adapters.cache.backends import Backend, Backends, spec_of
-from cacherollout.adapters.cache.families import engine_families
+from cacherollout.adapters.cache.families import engine_families, refuse_foreign_versions_key
 from cacherollout.adapters.cache.problems import ProblemError, problem_of
+from cacherollout.adapters.cache.publishing import trouble_with
 from cacherollout.adapters.cache.replaying import replay_session
 from cacherollout.adapters.cache.sweeping import count_namespaces, example_of
 from cacherollout.adapters.cache.workplaces import Workplace
@@ -59,15 +60,24 @@ async def inspect(client: Client, key: Key, *, is_inside: bool) -> Checklist | N
 
     Raises the errors of ports.errors where the API server denies or fails.
     """
+    try:
+        seen = await look(client, key, is_inside=is_inside)
+    except SpecError as error:
+        return refuse(str(error))
+    return check(seen) if seen else None
+
+
+async def look(client: Client, key: Key, *, is_inside: bool) -> Seen | None:
+    """Everything that can be seen of one CacheRollout; None where there is none of that name.
+
+    Raises SpecError where its spec is wrong, and as `inspect` does.
+    """
     workloads = KubeWorkloads(client, wall_clock)
     rollout = await workloads.read(key)
     if rollout is None:
         return None
-    try:
-        spec = parse(rollout.spec)
-        observed = await workloads.observe(rollout, spec)
-    except SpecError as error:
-        return refuse(str(error))
+    spec = parse(rollout.spec)
+    observed = await workloads.observe(rollout, spec)
     place = _Place(key, spec, KubeObjects(client), is_inside)
     ledger = load_ledger(rollout.status.get("ledger"))
     target = observed.target
@@ -76,17 +86,15 @@ async def inspect(client: Client, key: Key, *, is_inside: bool) -> Checklist | N
     prefixes, cache, measurements = await asyncio.gather(
         _prefixes(place), _cache(place, version), _measurements(place, observed)
     )
-    return check(
-        Seen(
-            spec=spec,
-            ledger=ledger,
-            is_acted_upon=rollout.status.get("observedGeneration", 0) >= rollout.generation,
-            stall=_stall(rollout),
-            observed=observed,
-            prefixes=prefixes,
-            cache=cache,
-            measurements=measurements,
-        )
+    return Seen(
+        spec=spec,
+        ledger=ledger,
+        is_acted_upon=rollout.status.get("observedGeneration", 0) >= rollout.generation,
+        stall=_stall(rollout),
+        observed=observed,
+        prefixes=prefixes,
+        cache=cache,
+        measurements=measurements,
     )
 
 
@@ -111,6 +119,7 @@ async def _prefixes(place: _Place) -> tuple[str, ...] | Unseen:
             )
         prefixes = tuple(spec_of(key, found).key_prefixes)
         engine_families(place.spec, prefixes)
+        refuse_foreign_versions_key(place.spec, prefixes)
     except DependencyError as error:
         return Unseen(str(error), is_failure=place.is_inside)
     except ProblemError as error:
@@ -127,6 +136,8 @@ async def _cache(place: _Place, version: str) -> CacheStock | Unseen:
             backend = await backends.resolve(key)
             memory = (await backends.check(backend)).memory
             families, missing = await _stock(place, backend, version)
+            at = place.spec.cache.versions_key
+            trouble = await trouble_with(backend.server, at) if at and not missing else ""
     except ProblemError as error:
         is_ours = error.problem.reason in (Reason.FORBIDDEN, Reason.API_UNAVAILABLE)
         return Unseen(error.problem.message, is_failure=place.is_inside or not is_ours)
@@ -143,6 +154,7 @@ async def _cache(place: _Place, version: str) -> CacheStock | Unseen:
         limit_bytes=memory.limit_bytes,
         headroom_bytes=memory.headroom_bytes(ceiling),
         policy=memory.policy,
+        versions_key_trouble=trouble,
         missing_rights=missing,
     )
 

@@ -99,7 +99,21 @@ class RetireWork:
         return f"retire/{','.join(self.versions)}"
 
 
-Work = CopyWork | ReplayWork | MirrorWork | VerifyWork | KeepWork | RetireWork
+@dataclass(frozen=True, slots=True)
+class PublishWork:
+    """Keep these versions readable under a key of the cache, until another work takes its place."""
+
+    at: str
+    """The key."""
+    versions: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the work."""
+        return f"publish/{self.at}/{','.join(self.versions)}"
+
+
+Work = CopyWork | ReplayWork | MirrorWork | VerifyWork | KeepWork | RetireWork | PublishWork
 
 
 @dataclass(frozen=True, slots=True)

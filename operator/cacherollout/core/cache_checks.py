@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cacherollout.api.rollout import CacheRolloutSpec
+from cacherollout.api.rollout import CacheRolloutSpec, Writes
 from cacherollout.core.judging import CORRUPT_TARGET
 from cacherollout.core.readiness import (
     CacheStock,
@@ -39,6 +39,27 @@ def access(seen: Seen) -> Item:
             "docs/how-to/prepare-redis.md lists",
         )
     return Item("access", Outcome.OK, "the cache answers, and its user has every right it needs")
+
+
+def versions_key(seen: Seen) -> Item:
+    """A write through one version can reach what only the other has cached."""
+    cache = seen.spec.cache
+    if cache.versions_key is None:
+        names = [each.name for each in cache.families if each.writes is Writes.INVALIDATE]
+        if not names:
+            return Item("versionsKey", Outcome.OK, "no family is deleted on write")
+        return Item(
+            "versionsKey",
+            Outcome.WARNING,
+            f"{listed(names)}: a delete under one version reaches no value that only the other has "
+            "cached; set cache.versionsKey and let the application delete under every version that "
+            "it names",
+        )
+    if isinstance(seen.cache, Unseen) or seen.cache.missing_rights:
+        return not_checked("versionsKey", "the cache could not be looked at; see access")
+    if seen.cache.versions_key_trouble:
+        return Item("versionsKey", Outcome.FAILED, seen.cache.versions_key_trouble)
+    return Item("versionsKey", Outcome.OK, f"{cache.versions_key} can be written")
 
 
 def keys(spec: CacheRolloutSpec, stock: CacheStock, coming: Upcoming) -> Item:

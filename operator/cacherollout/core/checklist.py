@@ -54,6 +54,7 @@ def check(seen: Seen) -> Checklist:
         release_checks.hold(seen),
         release_checks.key_prefixes(seen),
         cache_checks.access(seen),
+        cache_checks.versions_key(seen),
         *traffic_checks.check(seen, coming),
     ]
     if coming is None:

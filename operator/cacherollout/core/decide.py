@@ -15,13 +15,14 @@ I7  every write carries a resourceVersion, a UID or a field manager
 I8  API calls per rollout and minute are bounded
 I9  no secret's bytes in status, events, logs or annotations
 I10 traffic never reaches a namespace below its warm target
+I11 where versions are published, nothing is stored under one before every pod could know of it
 """
 
 from dataclasses import replace
 
 from cacherollout.api.ledger import MAX_TRANSITIONS, Ledger, Transition
 from cacherollout.api.rollout import CacheRolloutSpec
-from cacherollout.core import deletion, idling, promotion, requests, rollback, trial
+from cacherollout.core import announcing, deletion, idling, promotion, requests, rollback, trial
 from cacherollout.core.counting import count, side_of
 from cacherollout.core.decisions import Decision
 from cacherollout.core.facts import Observed
@@ -37,6 +38,7 @@ def decide(spec: CacheRolloutSpec, ledger: Ledger, observed: Observed, now: floa
     """
     here = _counted(Pass(spec, ledger, observed, now))
     decision = _ladder(here)
+    decision = replace(decision, ledger=announcing.noted(spec, decision.ledger))
     return replace(decision, ledger=_with_transition(decision, ledger, now))
 
 

@@ -5,6 +5,7 @@ Bounded by a deadline, since a finalizer that waits for a dead cache would keep 
 
 from cacherollout.api.ledger import Ledger
 from cacherollout.api.reasons import Phase, Reason
+from cacherollout.core import announcing
 from cacherollout.core.actions import (
     Action,
     FreeTarget,
@@ -31,17 +32,19 @@ def leave(here: Pass) -> Decision:
         here = here.with_ledger(deleting_since=round(here.now, 3)).saying(
             Reason.DELETING, "Deleting: the target goes back to its stable template."
         )
-    stop = stop_traffic(here)
+    stop, works = stop_traffic(here), announcing.run_works(here)
     freeing = _freeing(here)
     if stop or freeing:
-        return _decide(here, "the target is being freed", *stop, *freeing, RunWorks())
+        return _decide(here, "the target is being freed", *stop, *freeing, works)
     is_late = here.now - (here.ledger.deleting_since or here.now) >= DEADLINE_SECONDS
     versions = _leftovers(here.ledger)
     if not is_late and any(pod.is_canary or pod.version in versions for pod in here.observed.pods):
-        return _decide(here, "pods of the release on trial are going away", RunWorks())
+        return _decide(here, "pods of the release on trial are going away", works)
     work = RetireWork(versions)
     facts = here.observed.cache.work(work.key) if versions else WorkFacts("", is_done=True)
     if facts is not None and facts.is_done:
+        if here.ledger.is_announcing and not is_late:
+            return _take_back(here)
         return _decide(here, "done", RunWorks(), RemoveFinalizer())
     if is_late:
         names = ", ".join(versions)
@@ -52,7 +55,11 @@ def leave(here: Pass) -> Decision:
             is_warning=True,
         )
         return _decide(here, "the deadline passed", RunWorks(), RemoveFinalizer())
-    return _decide(here, f"the keys of {', '.join(versions)} are being removed", RunWorks((work,)))
+    return _decide(
+        here,
+        f"the keys of {', '.join(versions)} are being removed",
+        announcing.run_works(here, work),
+    )
 
 
 def _with_promoted_accepted(here: Pass) -> Pass:
@@ -93,6 +100,15 @@ def _leftovers(ledger: Ledger) -> tuple[str, ...]:
         names.append(ledger.attempt.release.version)
     serving = ledger.stable.version if ledger.stable else None
     return tuple(dict.fromkeys(name for name in names if name != serving))
+
+
+def _take_back(here: Pass) -> Decision:
+    """Leave the serving version alone under the versions key: nothing else has pods or keys."""
+    here = announcing.concluded(here.with_ledger(attempt=None, retiring=()))
+    if here.ledger.is_announcing:
+        works = announcing.run_works(here)
+        return _decide(here, "the versions in use are published for the last time", works)
+    return _decide(here, "done", RunWorks(), RemoveFinalizer())
 
 
 def _decide(here: Pass, what: str, *actions: Action) -> Decision:

@@ -107,6 +107,8 @@ class WorkFacts:
     eta_seconds: float | None = None
     problem: Problem | None = None
     """Why it does not advance; it is tried again by itself."""
+    since: float | None = None
+    """Since when, without a break, what the work keeps so has been so; None while it is not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,18 @@ the canary and k_b of n_b on the stable side:
 
     p0     = max(target, 1.25 * max(LCB(last five stable ticks), LCB(this stable tick)))
     p1     = the share halfway, in log-odds, between target and alert, moved along with p0
-    llr(q) = k ln(p1/q) + (n-k) ln((1-p1)/(1-q)),   capped to +-H min(1/3, seconds/22) a tick
+    llr(q) = k ln(p1/q) + (n-k) ln((1-p1)/(1-q))
     canary_specific = max(0, canary_specific + llr(p0))    -> Fail at H: worse than stable as well
     absolute        = max(0, absolute + llr(target))       -> Hold at H: both sides are bad
     fine            = min(H, fine + llr(target))           -> Pass at -ln 1000, after the soak
 
-The cap makes one bad scrape and a short hiccup of the canary alone insufficient, whatever the
-interval; the guard excuses what the stable side shows too; and the reset at zero finds a regression that begins late as fast as one that begins at once. The
-ceiling of `fine` lets a release pass after a hold that it did not cause is over.
-LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and simulated error rates: docs/explanation/gates.md.
+Within the ticks that one hiccup of a pod can touch, the first two move by half of H at the most, up
+or down: the other half has to come from outside of it. So no hiccup is conclusive, whatever its
+strength and the interval; a canary that stays bad is found by the first tick that a hiccup cannot
+reach; and one good moment does not end a hold that is deserved. The guard excuses what the stable
+side shows too; the reset at zero finds a regression that begins late as fast as one that begins at
+once. The ceiling of `fine` lets a release pass after a hold that it did not cause is over.
+LCB(k, n) = max(0, k - 2 sqrt(k)) / n. Source and measured error rates: docs/explanation/gates.md.
 """
 
 from collections.abc import Callable
@@ -26,13 +29,21 @@ from cacherollout.api.ledger import Attempt, Counters, Evidence
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.core.counting import Tick
 
-EVIDENCE: Final = log(4 * 240 / 1e-3)
-"""H: four gates, 240 ticks, one false alarm in a thousand such canaries (union bound)."""
-MOST_AT_ONCE: Final = EVIDENCE / 3
-"""No single tick may supply more, however long it is."""
-SHORTEST_PROOF: Final = 22.0
-"""Seconds of the canary's badness that are conclusive at the least. Hiccups of a pod last up to about
-15 s and touch four scrapes of 5 s: those must not be, the fifth must, and scrapes are not punctual."""
+EVIDENCE: Final = round(log(4 * 720 / 1e-3), 3)
+"""H. Of canaries that are exactly at their targets, with requests independent of one another, about
+one in a thousand at the most is failed by any of four gates within 720 ticks: exp(-H) for each gate
+and each tick that the sum may have begun at (Ville's inequality; union bound). That sums fall no
+faster than they rise loosens it a little where they are above H/2 already.
+720 ticks of 5 s, the default, are an hour: the default deadline, promotion and roll-back window. At
+1 s they are 12 minutes, at 15 s three hours, and the bound grows with their number. Real noise is
+not independent; what that does is measured: docs/explanation/gates.md.
+Rounded so that its halves survive being stored."""
+MOST_AT_ONCE: Final = EVIDENCE / 2
+"""One hiccup moves no sum further."""
+HICCUP: Final = 15.0
+"""Seconds that a pod's restart, pause or lost connection lasts at the longest."""
+UNPUNCTUAL: Final = 0.5
+"""Seconds of a hiccup that may lie in one more tick unheeded, as ticks are not punctual."""
 PASS: Final = log(1000)
 TOLERANCE: Final = 1.25
 BROKEN: Final = 0.9
@@ -96,7 +107,8 @@ class RatioGate:
         base_seen = self.total(stable) if stable else 0.0
         window_bad = (*known.baseline_bad, base_bad)[-WINDOW:]
         window_seen = (*known.baseline_total, base_seen)[-WINDOW:]
-        known = replace(known, baseline_bad=window_bad, baseline_total=window_seen)
+        before = _reach(known, seconds)
+        known = replace(known, baseline_bad=window_bad, baseline_total=window_seen, before=before)
         if seen <= 0:
             return known
         bad = min(bad, seen)
@@ -108,12 +120,13 @@ class RatioGate:
         # Where nearly everything fails on the stable side, nothing can be worse than it.
         specific = _ratio(bad, seen, floor, step) if floor < BROKEN else 0.0
         plain = _ratio(bad, seen, self.target, step)
-        most = min(MOST_AT_ONCE, EVIDENCE * seconds / SHORTEST_PROOF)
         return replace(
             known,
-            canary_specific=round(max(0.0, known.canary_specific + min(specific, most)), 4),
-            absolute=round(max(0.0, known.absolute + min(plain, most)), 4),
-            fine=round(min(known.fine + max(plain, -most), EVIDENCE), 4),
+            canary_specific=_moved(
+                known.canary_specific + specific, [entry[1] for entry in before]
+            ),
+            absolute=_moved(known.absolute + plain, [entry[2] for entry in before]),
+            fine=round(min(known.fine + max(plain, -PASS / 2), EVIDENCE), 4),
             bad=known.bad + bad,
             total=known.total + seen,
         )
@@ -207,6 +220,24 @@ def gather(spec: CacheRolloutSpec, attempt: Attempt, tick: Tick) -> Attempt:
         for gate in ratio_gates(spec)
     )
     return replace(attempt, evidence=updated)
+
+
+def _reach(known: Evidence, seconds: float) -> tuple[tuple[float, float, float], ...]:
+    """What stood before this tick, and before those that the same hiccup can have touched."""
+    reach = [(seconds, known.canary_specific, known.absolute)]
+    since = 0.0
+    for entry in reversed(known.before):
+        if since >= HICCUP - UNPUNCTUAL:
+            break
+        reach.append(entry)
+        since += entry[0]
+    return tuple(reversed(reach))
+
+
+def _moved(wanted: float, before: list[float]) -> float:
+    """A sum, no further than `MOST_AT_ONCE` from where it stood within the reach of one hiccup."""
+    lowest = max(0.0, max(before) - MOST_AT_ONCE)
+    return round(max(lowest, min(wanted, min(before) + MOST_AT_ONCE)), 4)
 
 
 def _odds(share: float) -> float:

@@ -2,6 +2,7 @@
 
 from cacherollout.api.ledger import MAX_VERSIONS, Abort, Attempt, Ledger, Release
 from cacherollout.api.reasons import Phase, Reason
+from cacherollout.core import announcing
 from cacherollout.core.actions import (
     AddFinalizer,
     DeleteCanary,
@@ -17,6 +18,8 @@ from cacherollout.core.rollback import stop_traffic
 from cacherollout.core.versions import Wanted, is_same, is_usable, next_version, wanted_release
 
 _RETRY_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+"""Time between two looks at something that is about to be over."""
 _HOPELESS = (Reason.BACKEND_MISSING, Reason.INVALID_SPEC, Reason.CACHE_ACCESS_DENIED)
 """Problems that only a person can solve."""
 
@@ -248,6 +251,7 @@ def _rest(here: Pass, wanted: Wanted | None, *, is_swept: bool) -> Decision:
     ledger, problem = here.ledger, here.observed.problem or here.observed.cache.problem
     if ledger.retiring:
         return _retire(here, wanted)
+    here = announcing.concluded(here)
     phase = _resting_phase(here, wanted)
     reason, message = _resting_words(here, wanted)
     if is_swept:
@@ -259,11 +263,23 @@ def _rest(here: Pass, wanted: Wanted | None, *, is_swept: bool) -> Decision:
             phase,
             Reason(problem.reason),
             f"{here.stable.version} serves and is held. {problem.message}",
-            RunWorks(),
+            announcing.run_works(here),
             is_stalled=problem.reason in _HOPELESS,
             requeue_seconds=_RETRY_SECONDS,
         )
-    return here.decide(phase, reason, message, RunWorks(), *drop)
+    if not here.ledger.is_announcing:
+        return here.decide(phase, reason, message, RunWorks(), *drop)
+    trouble = announcing.trouble(here)
+    if trouble:
+        message = f"{message} Versions that are gone are still published: {trouble}."
+    return here.decide(
+        phase,
+        reason,
+        message,
+        announcing.run_works(here),
+        *drop,
+        requeue_seconds=_RETRY_SECONDS if trouble else _LOOK_SECONDS,
+    )
 
 
 def _retire(here: Pass, wanted: Wanted | None) -> Decision:
@@ -279,8 +295,8 @@ def _retire(here: Pass, wanted: Wanted | None) -> Decision:
         Reason.RETIRING,
         f"{here.stable.version} serves; the keys of {', '.join(ledger.retiring)} are being "
         f"removed: {done:,} so far.{why}",
-        RunWorks(works),
-        requeue_seconds=1.0,
+        announcing.run_works(here, *works),
+        requeue_seconds=_LOOK_SECONDS,
     )
 
 
@@ -290,7 +306,8 @@ def _announce(here: Pass, phase: Phase, reason: Reason, message: str) -> Decisio
         here = here.saying(Reason.SUCCEEDED, message)
     elif reason in (Reason.REJECTED_REVISION_HELD, Reason.ROLLED_BACK):
         here = here.saying(Reason.ROLLED_BACK, message, is_warning=True)
-    return here.decide(phase, reason, message, RunWorks(), requeue_seconds=SOON)
+    works = announcing.run_works(here)
+    return here.decide(phase, reason, message, works, requeue_seconds=SOON)
 
 
 def _resting_phase(here: Pass, wanted: Wanted | None) -> Phase:
@@ -373,7 +390,7 @@ def _start(here: Pass, wanted: Wanted) -> Decision:
             Phase.PENDING,
             Reason(problem.reason),
             f"A release waits: {problem.message} {here.stable.version} keeps serving.",
-            RunWorks(retire_works(here)),
+            announcing.run_works(here, *retire_works(here)),
             is_stalled=problem.reason in _HOPELESS,
             requeue_seconds=_RETRY_SECONDS,
         )
@@ -382,14 +399,14 @@ def _start(here: Pass, wanted: Wanted) -> Decision:
             Phase.PENDING,
             Reason.PAUSED_BY_REQUEST,
             f"A release waits: the rollout is paused by request. {here.stable.version} serves.",
-            RunWorks(retire_works(here)),
+            announcing.run_works(here, *retire_works(here)),
         )
     if wanted.version in here.ledger.retiring:
         return here.decide(
             Phase.PENDING,
             Reason.RETIRING,
             f"The release asks for {name}, whose former keys are still being removed.",
-            RunWorks(retire_works(here)),
+            announcing.run_works(here, *retire_works(here)),
             requeue_seconds=2.0,
         )
     version = wanted.version or next_version(here.ledger.versions, here.stable.version)

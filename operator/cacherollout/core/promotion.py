@@ -1,13 +1,12 @@
 """From the decision to promote to the end of the roll-back window."""
 
 from cacherollout.api.reasons import Phase, Reason
-from cacherollout.core import holds, rollback
+from cacherollout.core import announcing, holds, rollback
 from cacherollout.core.actions import (
     Action,
     ApplyTarget,
     DeleteCanary,
     KeepWork,
-    RunWorks,
     Work,
 )
 from cacherollout.core.counting import origin_ratio
@@ -79,7 +78,7 @@ def observe(here: Pass) -> Decision:
         message,
         *_rehold(here),
         *_drop_canary(here),
-        RunWorks((*works, *retire_works(here))),
+        announcing.run_works(here, *works, *retire_works(here)),
         requeue_seconds=min(here.pace_seconds, max(left, 1.0)),
         next_=f"{here.stable.version} is retired in {left:.0f} s",
     )
@@ -111,7 +110,7 @@ def _roll(here: Pass, blocked: tuple[Reason, str] | None) -> Decision:
         f"rolling update {words}{why and f' ({why.rstrip(chr(46))})'}.",
         *actions,
         *_canary(here),
-        RunWorks((*_window_works(here), *retire_works(here))),
+        announcing.run_works(here, *_window_works(here), *retire_works(here)),
         requeue_seconds=min(here.pace_seconds, 2.0),
         is_stalled=holds.is_stuck(here),
     )
@@ -140,7 +139,7 @@ def _promoted(here: Pass) -> Decision:
         f"All {target.replicas} pods run {attempt.release.version}.",
         here.apply_target(attempt.release.entry, is_paused=True),
         *_drop_canary(here),
-        RunWorks((*_window_works(here), *retire_works(here))),
+        announcing.run_works(here, *_window_works(here), *retire_works(here)),
         requeue_seconds=SOON,
     )
 

@@ -43,11 +43,14 @@ POINTS: Final[Mapping[str, Point]] = {
     "target": Point(
         8, True, "an incomplete target is not adopted, and nothing is compared with it"
     ),
-    "hold": Point(12, True, "a template change that is not held reaches everybody at once"),
-    "version": Point(12, True, "two schemas under one version read each other's values"),
+    "hold": Point(10, True, "a template change that is not held reaches everybody at once"),
+    "version": Point(10, True, "two schemas under one version read each other's values"),
     "canary": Point(4, False, "one pod of few is a large share of the users"),
     "keyPrefixes": Point(6, True, "a key outside the prefixes is refused, and with it the rollout"),
     "access": Point(8, True, "without the cache no release is warmed, started or promoted"),
+    "versionsKey": Point(
+        4, True, "a write reaches no value that only the other version has, or nothing starts"
+    ),
     "keys": Point(6, True, "a wrong template warms nothing and protects nothing"),
     "values": Point(8, True, "unusable values are copied with the others, and fail the gate"),
     "ttl": Point(4, False, "keys without one stay; a wrong one lets the old version grow cold"),
@@ -113,6 +116,8 @@ class CacheStock:
     headroom_bytes: int | None = None
     """Bytes left below the backend's ceiling; None where the server has no limit."""
     policy: str = "noeviction"
+    versions_key_trouble: str = ""
+    """Why the versions key could not be published; empty where it could, or where there is none."""
     missing_rights: tuple[str, ...] = ()
     """What the user may not do; where there are any, nothing else was looked at."""
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from cacherollout.api.ledger import Abort, Attempt, Release
 from cacherollout.api.reasons import Phase, Reason
+from cacherollout.core import announcing
 from cacherollout.core.actions import (
     Action,
     DeleteCanary,
     KeepSnapshot,
     KeepWork,
     RestoreTarget,
-    RunWorks,
     SetAdmission,
     Work,
 )
@@ -54,7 +54,7 @@ def undo(here: Pass) -> Decision:
     if before is not None and before.promote_at is not None and not before.is_restored:
         return _restore(here, stop)
     if stop or here.observed.canary is not None:
-        return _decide(here, "its canary is going away", *stop, RunWorks())
+        return _decide(here, "its canary is going away", *stop, announcing.run_works(here))
     return _finish(here)
 
 
@@ -89,7 +89,7 @@ def _with_newcomer(here: Pass) -> Pass:
 def _restore(here: Pass, stop: tuple[Action, ...]) -> Decision:
     """Late: put the stable template back, let it roll out, and hold again."""
     attempt, target, stable = here.attempt, here.target, here.stable
-    works = RunWorks(_keeping(here))
+    works = announcing.run_works(here, *_keeping(here))
     pending = attempt.pending_revision
     if pending is not None and pending not in here.observed.snapshots:
         hold = here.apply_target(attempt.release.entry, is_paused=True)

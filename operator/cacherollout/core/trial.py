@@ -1,14 +1,13 @@
 """An attempt before promotion: warm the namespace, admit the canary, judge it, step, decide."""
 
 from cacherollout.api.reasons import Phase, Reason
-from cacherollout.core import holds, rollback
+from cacherollout.core import announcing, holds, rollback
 from cacherollout.core.actions import (
     Action,
     ApplyCanary,
     DeleteCanary,
     KeepSnapshot,
     ReplayWork,
-    RunWorks,
     SetAdmission,
     Work,
 )
@@ -32,6 +31,7 @@ SILENCE_SECONDS = 30.0
 """Without a counted request on the canary for this long, there is no data."""
 WARMING_SECONDS = 1.0
 """Time between two looks at the progress of the warm-up."""
+_UNHEARD = "every pod is being told of the versions in use"
 
 
 def advance(here: Pass) -> Decision:
@@ -86,11 +86,18 @@ def _name_conflict(here: Pass) -> Decision:
 def _warm(here: Pass) -> Decision:
     """Start the canary and fill its namespace; it takes no traffic."""
     attempt, spec = here.attempt, here.spec
+    is_heard = announcing.is_heard(here)
+    if not is_heard and here.observed.canary is None:
+        return _announce(here)
     works = warm_works(spec, attempt, here.stable, is_warming=True)
+    if not is_heard:
+        works = _kept(works)  # nothing is filled that a pod may not know how to delete
     size = first_step(spec, here.target.replicas)
     pods = here.observed.canary_pods()
     running = [pod for pod in pods if _is_fit(here, pod)]
     waits = _waits(here, works, running, size)
+    if not is_heard:
+        waits.insert(0, _UNHEARD)
     if not waits:
         return _admit_first(here, works, size)
     blocked = _warming_hold(here)
@@ -106,9 +113,36 @@ def _warm(here: Pass) -> Decision:
         reason,
         f"{attempt.release.version} gets no traffic yet: {'; '.join(waits)}.",
         *_upkeep(here, size, admitted=0),
-        RunWorks((*works, *retire_works(here))),
+        announcing.run_works(here, *works, *retire_works(here)),
         requeue_seconds=WARMING_SECONDS,
         next_=f"the first {size} of {here.target.replicas} pods, once it is warm",
+        is_stalled=holds.is_stuck(here),
+    )
+
+
+def _announce(here: Pass) -> Decision:
+    """Let every pod learn of the new version before anything is stored under it."""
+    attempt = here.attempt
+    blocked = _warming_hold(here)
+    here = holds.note(here, blocked)
+    trouble = announcing.trouble(here)
+    if blocked is None and holds.is_overdue(here, attempt.started_at):
+        return rollback.abort(
+            here,
+            Reason.DEADLINE_EXCEEDED,
+            "the versions in use could not be published within the deadline of "
+            f"{here.spec.deadline:g} s{trouble and f': {trouble}'}",
+        )
+    waits = dict.fromkeys((_UNHEARD, *([_clause(blocked[1])] if blocked else []), trouble))
+    return here.decide(
+        Phase.WARMING,
+        blocked[0] if blocked else Reason.WARMING_UP,
+        f"{attempt.release.version} gets no traffic yet: {'; '.join(filter(None, waits))}.",
+        *_held(here),
+        *_kept_template(here),
+        announcing.run_works(here, *retire_works(here)),
+        requeue_seconds=WARMING_SECONDS,
+        next_=f"{attempt.release.version} is filled, once every pod deletes under it too",
         is_stalled=holds.is_stuck(here),
     )
 
@@ -191,7 +225,7 @@ def _admit_first(here: Pass, works: tuple[Work, ...], size: int) -> Decision:
         Reason.CANARY_ADMITTED,
         f"{version} is warm; its first {number_of_pods(size)} may take traffic.",
         *_upkeep(here, size, admitted=size),
-        RunWorks((*_kept(works), *retire_works(here))),
+        announcing.run_works(here, *_kept(works), *retire_works(here)),
         requeue_seconds=here.pace_seconds,
     )
 
@@ -244,7 +278,7 @@ def _analyze(here: Pass) -> Decision:
         Reason.ANALYZING,
         analysis_sentence(here),
         *_upkeep(here, attempt.admitted, attempt.admitted, is_open=is_warm(works, _cache(here))),
-        RunWorks((*works, *retire_works(here))),
+        announcing.run_works(here, *works, *retire_works(here)),
         requeue_seconds=here.pace_seconds,
         next_=_next_words(waiting, soak_left, undecided),
     )
@@ -352,7 +386,7 @@ def _hold(here: Pass, works: tuple[Work, ...], reason: Reason, message: str) -> 
         reason,
         f"Held at {number_of_pods(attempt.admitted, 'canary')}. {message}",
         *_upkeep(here, attempt.admitted, attempt.admitted, is_open=is_warm(works, _cache(here))),
-        RunWorks((*works, *retire_works(here))),
+        announcing.run_works(here, *works, *retire_works(here)),
         requeue_seconds=here.pace_seconds,
         next_="the rollout goes on by itself when this is over",
         is_stalled=holds.is_stuck(here),
@@ -383,19 +417,25 @@ def _upkeep(here: Pass, size: int, admitted: int, *, is_open: bool = True) -> tu
 
     `is_open` False admits no more pods than there are.
     """
-    hold: tuple[Action, ...] = ()
-    if not here.target.is_paused:
-        hold = (here.apply_target(here.stable.entry, is_paused=True),)
-    return (*hold, *crew(here, size, admitted, is_open=is_open))
+    return (*_held(here), *crew(here, size, admitted, is_open=is_open))
+
+
+def _held(here: Pass) -> tuple[Action, ...]:
+    if here.target.is_paused:
+        return ()
+    return (here.apply_target(here.stable.entry, is_paused=True),)
+
+
+def _kept_template(here: Pass) -> tuple[Action, ...]:
+    revision = here.attempt.release.revision
+    return () if revision in here.observed.snapshots else (KeepSnapshot(revision),)
 
 
 def crew(here: Pass, size: int, admitted: int, *, is_open: bool) -> tuple[Action, ...]:
     """Keep the canary at its size, and its gates as they must be."""
     attempt, canary = here.attempt, here.observed.canary
     release = attempt.release
-    actions: list[Action] = []
-    if release.revision not in here.observed.snapshots:
-        actions.append(KeepSnapshot(release.revision))
+    actions: list[Action] = [*_kept_template(here)]
     if canary is None or canary.replicas != size:
         actions.append(ApplyCanary(release.revision, release.version, attempt.number, size))
     admission = _admission(here, admitted, is_open=is_open)

@@ -312,7 +312,12 @@ class Reconciler:
 
 def has_cache_business(ledger: Ledger) -> bool:
     """Whether something is under way that concerns the cache."""
-    return ledger.attempt is not None or bool(ledger.retiring) or ledger.deleting_since is not None
+    return (
+        ledger.attempt is not None
+        or bool(ledger.retiring)
+        or ledger.is_announcing
+        or ledger.deleting_since is not None
+    )
 
 
 def confirmed(planned: tuple[Action, ...], fresh: Decision) -> tuple[Action, ...]:

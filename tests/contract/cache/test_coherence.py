@@ -14,12 +14,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cacherollout.cache import Connection, Copy, Family, Limits, Mirror, Standalone, Writes, key_of
+from cacherollout.cache import (
+    Connection,
+    Copy,
+    Family,
+    KeyTemplate,
+    Limits,
+    Mirror,
+    Standalone,
+    Writes,
+    key_of,
+)
 from tests.contract.cache.conftest import Caller, RedisProcess, dump, plant_foreign_keys
 from tests.contract.cache.proxies import Proxy
 from tests.contract.cache.test_mirrors import BOTH, mirroring, settle
 
 IDS = ("1", "*")
+MARKERS = Family("marker", KeyTemplate.parse("marker:{version}:{id}", ("marker:",)))
+"""A family whose removals are mirrored whatever the other is: `settle` follows one through."""
 VERSIONS = st.sampled_from(BOTH)
 STEPS = st.lists(
     st.one_of(
@@ -88,11 +100,16 @@ class Application:
 
     async def invalidate(self, key: bytes, identifier: str) -> None:
         self.database[identifier] += 1
+        if self.family.writes is Writes.INVALIDATE_ALL:
+            await self.client.call("DEL", *(self.key(version, identifier) for version in BOTH))
+            return
         if not await self.client.call("DEL", key):
             # The documented limit: deleting what is not cached pushes nothing; delete both.
             await self.client.call("DEL", *(self.key(version, identifier) for version in BOTH))
 
     async def overwrite(self, key: bytes, identifier: str) -> None:
+        if self.family.writes is Writes.INVALIDATE_ALL:
+            return
         if not self.family.is_compatible and self.family.writes is Writes.INVALIDATE:
             return
         self.database[identifier] += 1
@@ -111,7 +128,9 @@ class Application:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["compatible", "write-through", "fill"])
+@pytest.mark.parametrize(
+    "kind", ["compatible", "write-through", "fill", "all and compatible", "all and fill"]
+)
 @given(steps=STEPS)
 @settings(
     max_examples=100,
@@ -129,12 +148,14 @@ async def test_no_version_keeps_an_outdated_value(
         "compatible": users,
         "write-through": replace(users, is_compatible=False, writes=Writes.WRITE_THROUGH),
         "fill": replace(users, is_compatible=False, writes=Writes.INVALIDATE),
+        "all and compatible": replace(users, writes=Writes.INVALIDATE_ALL),
+        "all and fill": replace(users, is_compatible=False, writes=Writes.INVALIDATE_ALL),
     }[kind]
     await client.call("FLUSHALL")
     foreign = await plant_foreign_keys(client)
     async with (
         Proxy(shared_redis.port) as proxy,
-        mirroring(Standalone(proxy.endpoint), [family]) as mirror,
+        mirroring(Standalone(proxy.endpoint), [MARKERS, family]) as mirror,
     ):
         application = Application(client, mirror, [proxy], family)
         for step in steps:

@@ -531,3 +531,104 @@ def test_nonsense_is_refused(users: Family, shared_redis: RedisProcess) -> None:
     for serving in ((), ("v4",), ("v2", "v4")):
         with pytest.raises(TemplateError, match="serving"):
             Mirror(server, [users], stable="v2", target="v3", serving=serving)
+
+
+def deleting_all(family: Family, *, is_compatible: bool) -> Family:
+    return replace(family, is_compatible=is_compatible, writes=Writes.INVALIDATE_ALL)
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("is_compatible", [True, False])
+async def test_where_all_versions_are_deleted_an_expiry_leaves_the_other_key(
+    client: Connection,
+    shared_redis: RedisProcess,
+    users: Family,
+    bookings: Family,
+    version: str,
+    *,
+    is_compatible: bool,
+) -> None:
+    family = deleting_all(bookings, is_compatible=is_compatible)
+    async with mirroring(shared_redis.server, [users, family]) as mirror:
+        for each in BOTH:
+            await client.call("SET", f"booking:{each}:list:1", "x", *TTL)
+            await settle(mirror, client)
+        await client.call("PEXPIRE", f"booking:{version}:list:1", 100)
+        await settle(mirror, client)
+        await until_gone(client, f"booking:{version}:list:1")
+        await settle(mirror, client)
+        other = next(each for each in BOTH if each != version)
+        assert await client.call("EXISTS", f"booking:{other}:list:1") == 1
+        # What the application does instead, whether it has both keys cached or only one.
+        await client.call("DEL", *(f"booking:{each}:list:1" for each in BOTH))
+        await settle(mirror, client)
+        assert await client.call("EXISTS", *(f"booking:{each}:list:1" for each in BOTH)) == 0
+
+
+async def test_where_all_versions_are_deleted_values_still_flow_to_the_target_alone(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    family = deleting_all(bookings, is_compatible=True)
+    async with mirroring(shared_redis.server, [users, family]) as mirror:
+        await client.call("SET", "booking:v2:list:1", "a", *TTL)
+        await client.call("SET", "booking:v3:list:2", "b", *TTL)
+        await settle(mirror, client)
+        keys = [f"booking:{version}:list:{number}" for number in "12" for version in BOTH]
+        assert await client.call("MGET", *keys) == [b"a", b"a", None, b"b"]
+        await client.call("SET", "booking:v3:list:1", "of the trial", *TTL)
+        await settle(mirror, client)
+        assert await client.call("MGET", *keys[:2]) == [b"a", b"of the trial"]
+        await client.call("SET", "booking:v2:list:1", "newer", *TTL)
+        await settle(mirror, client)
+        assert await client.call("MGET", *keys[:2]) == [b"newer", b"newer"]
+
+
+async def test_where_all_versions_are_deleted_the_copier_still_brings_nothing_back(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    """As where one command cannot reach both: the target's key deleted first, then copied."""
+    family = deleting_all(bookings, is_compatible=True)
+    async with Proxy(shared_redis.port) as proxy:
+        await client.call("SET", "booking:v2:list:1", "old", *TTL)
+        async with mirroring(Standalone(proxy.endpoint), [users, family]) as mirror:
+            await client.call("SET", "booking:v3:list:1", "old", *TTL)
+            await settle(mirror, client)
+            channel = mirror.channel()
+            proxy.replies.clear()
+            await client.call("DEL", "booking:v3:list:1")
+            page = channel.submit([(b"COPY", b"booking:v2:list:1", b"booking:v3:list:1")])
+            await until(lambda: client.call("EXISTS", "booking:v3:list:1"))
+            proxy.replies.set()
+            assert await channel.finish(page) == [1], "the copier did bring it back"
+            await settle(mirror, client)
+            assert await client.call("EXISTS", *(f"booking:{each}:list:1" for each in BOTH)) == 0
+
+
+async def test_where_all_versions_are_deleted_a_gap_costs_nothing_once_both_serve(
+    client: Connection, shared_redis: RedisProcess, users: Family, bookings: Family
+) -> None:
+    families = [
+        deleting_all(users, is_compatible=True),
+        deleting_all(bookings, is_compatible=False),
+    ]
+    await client.pipeline(
+        [("SET", f"{stem}:1", stem, *TTL) for stem in ("user:v2", "user:v3", "booking:v3:list")]
+    )
+    async with mirroring(shared_redis.server, families) as mirror:
+        assert mirror.state.repaired == 0
+        assert await client.call("DBSIZE") == 3
+    async with mirroring(shared_redis.server, families, serving=("v2",)) as mirror:
+        assert await client.call("EXISTS", "booking:v3:list:1") == 0, "older than the promise"
+        assert await client.call("MGET", "user:v2:1", "user:v3:1") == [b"user:v2", b"user:v2"]
+
+
+async def test_where_nothing_is_mirrored_the_server_pushes_nothing(
+    client: Connection, shared_redis: RedisProcess, bookings: Family
+) -> None:
+    family = deleting_all(bookings, is_compatible=False)
+    async with mirroring(shared_redis.server, [family]) as mirror:
+        told = (await client.call("INFO", "clients")).decode()
+        assert "tracking_clients:0" in told
+        await client.call("SET", "booking:v2:list:1", "x", *TTL)
+        await settled_pushes(mirror)
+        assert mirror.state.is_coherent

@@ -1,5 +1,7 @@
 """What a user may not do, as a real server has it, and that asking touches nothing."""
 
+import re
+
 import pytest
 
 from cacherollout.cache import (
@@ -10,6 +12,7 @@ from cacherollout.cache import (
     Standalone,
     Survey,
     missing_rights,
+    missing_rights_to_name,
 )
 from tests.contract.cache.conftest import RedisProcess, dump
 
@@ -21,7 +24,8 @@ DOCUMENTED = (
 
 async def as_user(client: Connection, redis: RedisProcess, rules: str) -> Standalone:
     """The server as a user with these rules sees it."""
-    await client.call("ACL", "SETUSER", "probe", "reset", "on", ">secret", *rules.split())
+    selectors = re.findall(r"\(.*?\)|\S+", rules)
+    await client.call("ACL", "SETUSER", "probe", "reset", "on", ">secret", *selectors)
     return Standalone(Endpoint("127.0.0.1", redis.port, username="probe", password="secret"))
 
 
@@ -57,6 +61,32 @@ async def test_missing_rights_are_named(
     server = await as_user(client, shared_redis, rules)
     assert await missing_rights(server, [users, bookings], version="v2") == missing
     assert await dump(client) == before
+
+
+@pytest.mark.parametrize(
+    ("rules", "missing"),
+    [
+        pytest.param(f"{DOCUMENTED} (~app:versions +get +set)", (), id="as documented"),
+        pytest.param(f"{DOCUMENTED} ~app:versions", (), id="as documented before Redis 7"),
+        pytest.param(f"{DOCUMENTED} ~app:*", (), id="a whole prefix"),
+        pytest.param(f"{DOCUMENTED} ~user:*", ("GET", "SET"), id="the key is not granted"),
+        pytest.param(f"{DOCUMENTED} %R~app:versions", ("SET",), id="it may only be read"),
+        pytest.param("+get +set +@connection (~other +@all)", ("GET", "SET"), id="another key"),
+    ],
+)
+@pytest.mark.parametrize("before", [None, b"v1,v2"])
+async def test_missing_rights_to_the_versions_key_are_named_and_nothing_is_written(
+    client: Connection,
+    shared_redis: RedisProcess,
+    rules: str,
+    missing: tuple[str, ...],
+    before: bytes | None,
+) -> None:
+    if before is not None:
+        await client.call("SET", "app:versions", before)
+    server = await as_user(client, shared_redis, f"{rules}")
+    assert await missing_rights_to_name(server, "app:versions") == missing
+    assert await client.call("GET", "app:versions") == before
 
 
 async def test_a_wrong_password_is_refused(

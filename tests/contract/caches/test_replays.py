@@ -37,6 +37,7 @@ class Canary:
         self.asked: list[bytes] = []
         self.running = self.most = 0
         self.fails = False
+        self.seconds = 0.0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.running += 1
@@ -53,6 +54,7 @@ class Canary:
         assert (parts[1], parts[3]) == ("users", "bookings")
         identifier = unquote_to_bytes(parts[2])
         self.asked.append(identifier)
+        await asyncio.sleep(self.seconds)
         key = b"booking:v2:list:" + identifier
         await self.client.call("SET", key, json.dumps([]), "EX", 300)
         return web.json_response([])
@@ -117,6 +119,18 @@ async def test_the_rate_holds_and_may_change_under_way(
     assert 10 <= len(canary.asked) <= 30
     await caches.run(KEY, SPEC, (a_work(coverage=1.0, per_second=5000),), pods)
     await until(caches, SPEC, is_done(a_work()), seconds=5)
+
+
+async def test_a_slow_origin_is_not_asked_for_more_at_once_than_the_rate_means(
+    caches: RedisCaches, client: Connection, serve: Serve, canary: Canary
+) -> None:
+    await fill(client, "v1", 12, stem="booking")
+    canary.seconds = 0.3
+    work = a_work(coverage=1.0, per_second=20)
+    await caches.run(KEY, SPEC, (work,), (a_pod("c1", await serve(canary.handle)),))
+    await until(caches, SPEC, is_done(work))
+    assert len(canary.asked) == 12
+    assert canary.most == 2
 
 
 async def test_only_ready_canary_pods_of_the_new_version_are_asked(

@@ -97,6 +97,9 @@ _KEY_FIELD = "spec.cache.families[0].key"
 _REPLAY = "cache.families.1.replayPath"
 _REPLAY_FIELD = "spec.cache.families[1].replayPath"
 _HIT = "gates.cacheHitRate"
+_NAMED = "cache.versionsKey"
+_NAMED_FIELD = "spec.cache.versionsKey"
+_UNDER = "begins otherwise, such as app:versions"
 _UNKNOWN = "unknown field"
 
 ROLLOUT_CASES: Final = (
@@ -154,6 +157,20 @@ ROLLOUT_CASES: Final = (
     Case("PATH as the variable", {"cache.env": "PATH"}, "spec.cache.env", _ENV),
     Case("LD_PRELOAD as the variable", {"cache.env": "LD_PRELOAD"}, "spec.cache.env", _ENV),
     Case("a variable in small letters", {"cache.env": "cache_version"}, "spec.cache.env", _ENV),
+    Case("a versions key with a glob", {_NAMED: "app:*"}, _NAMED_FIELD, "such as app:versions"),
+    Case("a versions key with a space", {_NAMED: "app: v"}, _NAMED_FIELD, "such as app:versions"),
+    Case("a versions key with a line break", {_NAMED: "app:v\r\nDEL"}, _NAMED_FIELD, "letters"),
+    Case("a versions key of nothing", {_NAMED: ""}, _NAMED_FIELD, "such as app:versions"),
+    Case("a versions key of two letters", {_NAMED: "ab"}, _NAMED_FIELD, "3"),
+    Case("a versions key of 129 letters", {_NAMED: "a" * 129}, _NAMED_FIELD, "128"),
+    Case("a versions key that is a user", {_NAMED: "user:v1:7"}, _NAMED_FIELD, _UNDER),
+    Case("a versions key that is a list", {_NAMED: "order:v1:list:7"}, _NAMED_FIELD, _UNDER),
+    Case(
+        "deleting under versions that nobody names",
+        {f"{_FAMILY}.writes": "InvalidateAll"},
+        "spec.cache.families",
+        "set it, such as app:versions, or write Invalidate",
+    ),
     Case(
         "two families of one name",
         {"cache.families.1.name": "user"},

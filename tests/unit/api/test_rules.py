@@ -44,6 +44,14 @@ def test_a_broken_rule_does_not_hide_the_spec_from_whoever_only_undoes() -> None
     assert spec.soak > spec.deadline
 
 
+@pytest.mark.parametrize("key", ["app:versions", "user:versions", "order:v1:lists:7", "abc"])
+def test_a_versions_key_may_begin_like_a_family_where_it_cannot_be_one_of_its_keys(
+    key: str,
+) -> None:
+    right = changed(ROLLOUT, {"cache.versionsKey": key, "cache.families.0.writes": "InvalidateAll"})
+    assert CacheRolloutSpec.model_validate(right["spec"]).cache.versions_key == key
+
+
 def test_counts_and_shares_mix() -> None:
     right = changed(ROLLOUT, {"canary": {"replicas": 5, "maxReplicas": "10%"}})
     assert CacheRolloutSpec.model_validate(right["spec"]).canary.replicas == 5

@@ -131,6 +131,38 @@ def test_values_that_cannot_be_copied_have_rules_of_their_own(
     assert changes.take(1)[0].pair(BOTH).rule is rule
 
 
+ALL = Family("user", USERS.template, writes=Writes.INVALIDATE_ALL)
+
+
+@pytest.mark.parametrize(
+    ("keys", "open_keys", "rule"),
+    [
+        ([A], [], Rule.FLOW),
+        ([A, B], [], Rule.FLOW),
+        ([B], [], Rule.LEAVE),
+        ([A], [A], Rule.ONE),
+        ([B], [B], Rule.BACK),
+        ([A, B], [B], Rule.BOTH),
+    ],
+)
+def test_where_all_versions_are_deleted_values_flow_and_only_suspicion_removes(
+    keys: list[bytes], open_keys: list[bytes], rule: Rule
+) -> None:
+    changes = Changes(Scope((ALL,), BOTH))
+    changes.open(open_keys)
+    for key in keys:
+        changes.note(key, 1.0, BOTH)
+    assert changes.take(1)[0].pair(BOTH).rule is rule
+
+
+def test_where_all_versions_are_deleted_and_nothing_is_copied_nothing_is_noted() -> None:
+    family = Family("user", USERS.template, is_compatible=False, writes=Writes.INVALIDATE_ALL)
+    changes = Changes(Scope((family,), BOTH))
+    for key in (A, B):
+        changes.note(key, 1.0, BOTH)
+    assert len(changes) == 0
+
+
 class Cache:
     """Just enough of a server: keys with a value and a remaining TTL."""
 
@@ -278,6 +310,12 @@ RULES: dict[str, tuple[dict[str, tuple[str, int]], Pair, dict[str, tuple[str, in
     "both: equal": ({"a": V, "b": V}, Pair(Rule.BOTH, b"a", b"b"), {"a": V, "b": V}, 0),
     "both: one gone": ({"a": V}, Pair(Rule.BOTH, b"a", b"b"), {}, -1),
     "both: our copy": ({"a": V, "b": V}, Pair(Rule.BOTH, b"a", b"b", is_suspect=True), {}, -2),
+    "flow: filled": ({"a": V}, Pair(Rule.FLOW, b"a", b"b"), {"a": V, "b": V}, 1),
+    "flow: filled in place": ({"a": V}, Pair(Rule.FLOW, b"a", b"b", may_grow=False), {"a": V}, 0),
+    "flow: changed": ({"a": NEW, "b": OLD}, Pair(Rule.FLOW, b"a", b"b"), {"a": NEW, "b": NEW}, 1),
+    "flow: gone": ({"b": V}, Pair(Rule.FLOW, b"a", b"b"), {"b": V}, 0),
+    "leave: changed": ({"a": NEW, "b": OLD}, Pair(Rule.LEAVE, b"a", b"b"), {"a": NEW, "b": OLD}, 0),
+    "leave: gone": ({"b": V}, Pair(Rule.LEAVE, b"a", b"b"), {"b": V}, 0),
     "fill: filled": ({"a": V, "b": OLD}, Pair(Rule.FILL, b"a", b"b"), {"a": V, "b": OLD}, 0),
     "fill: filled alone": ({"a": V}, Pair(Rule.FILL, b"a", b"b"), {"a": V}, 0),
     "fill: gone": ({"b": OLD}, Pair(Rule.FILL, b"a", b"b"), {}, -1),

@@ -1,6 +1,7 @@
 """What cannot be seen: a finding in the cluster, and none from a laptop."""
 
 import socket
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,6 +92,16 @@ async def test_key_prefixes_that_do_not_hold(backend: Any, is_failure: bool, sai
     assert isinstance(found, Unseen)
     assert found.is_failure is is_failure
     assert said in found.why
+
+
+async def test_a_versions_key_outside_the_prefixes_does_not_hold_either() -> None:
+    place = a_place(a_backend(), is_inside=False)
+    spec = CacheRolloutSpec.model_validate(
+        {**SPEC, "cache": {**SPEC["cache"], "versionsKey": "app:versions"}}
+    )
+    found = await _prefixes(replace(place, spec=spec))
+    assert isinstance(found, Unseen)
+    assert "cache.versionsKey 'app:versions' must begin with an allowed prefix" in found.why
 
 
 async def test_key_prefixes_that_hold() -> None:

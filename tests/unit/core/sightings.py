@@ -22,7 +22,10 @@ ORDERS = {"name": "orders", "key": "order:{version}:list:{id}"}
 
 
 def a_spec(
-    version: str = "Auto", families: list[dict[str, Any]] | None = None, **more: Any
+    version: str = "Auto",
+    families: list[dict[str, Any]] | None = None,
+    versions_key: str | None = "app:versions",
+    **more: Any,
 ) -> CacheRolloutSpec:
     return CacheRolloutSpec.model_validate(
         {
@@ -31,6 +34,7 @@ def a_spec(
                 "backendRef": {"name": "main"},
                 "version": version,
                 "families": families or [USER, ORDERS],
+                **({"versionsKey": versions_key} if versions_key else {}),
             },
             **more,
         }
@@ -105,7 +109,7 @@ def seen(**parts: Any) -> Seen:
         "is_acted_upon": True,
         "stall": "",
         "observed": OBSERVED,
-        "prefixes": ("user:", "order:"),
+        "prefixes": ("user:", "order:", "app:"),
         "cache": STOCK,
         "measurements": measured(),
     }

@@ -11,8 +11,10 @@ from tests.unit.core.sightings import (
     FAILED,
     MIB,
     OK,
+    ORDERS,
     STOCK,
     UNSEEN,
+    USER,
     WARNING,
     a_spec,
     item,
@@ -30,6 +32,46 @@ CASES: list[tuple[str, str, Seen, Outcome, str]] = [
     ),
     ("the cache is out of reach", "access", seen(cache=Unseen("no route")), UNSEEN, "no route"),
     ("the cache is down", "access", seen(cache=Unseen("down", is_failure=True)), FAILED, "down"),
+    (
+        "a versions key that can be written",
+        "versionsKey",
+        seen(),
+        OK,
+        "app:versions can be written",
+    ),
+    (
+        "a versions key that cannot be written",
+        "versionsKey",
+        seen(cache=replace(STOCK, versions_key_trouble="lacks SET; grant it")),
+        FAILED,
+        "lacks SET; grant it",
+    ),
+    (
+        "a versions key nobody looked at",
+        "versionsKey",
+        seen(cache=Unseen("no route")),
+        UNSEEN,
+        "see access",
+    ),
+    (
+        "deletes that reach one version only",
+        "versionsKey",
+        seen(spec=a_spec(versions_key=None)),
+        WARNING,
+        "user and orders: a delete under one version reaches no value that only the other",
+    ),
+    (
+        "no deletes at all",
+        "versionsKey",
+        seen(
+            spec=a_spec(
+                versions_key=None,
+                families=[{**USER, "writes": "WriteThrough"}, {**ORDERS, "writes": "WriteThrough"}],
+            )
+        ),
+        OK,
+        "no family is deleted on write",
+    ),
     ("keys in every family", "keys", seen(), OK, "1,500 keys of v2"),
     (
         "a family without keys",

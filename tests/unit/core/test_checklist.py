@@ -43,7 +43,7 @@ def test_everything_in_order_is_a_hundred() -> None:
 
 def test_what_was_not_looked_at_earns_nothing() -> None:
     found = check(seen(cache=Unseen("no route")))
-    lost = ("access", "keys", "values", "ttl", "memory")
+    lost = ("access", "versionsKey", "keys", "values", "ttl", "memory")
     assert found.score == 100 - sum(POINTS[name].points for name in lost)
 
 

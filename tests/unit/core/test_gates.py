@@ -1,15 +1,17 @@
 """The sequential test: the verdicts of the reference, and what no data may ever do."""
 
+import json
 from math import log, sqrt
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cacherollout.api.ledger import Counters, Evidence
-from cacherollout.core.counting import Tick
+from cacherollout.api.ledger import Attempt, Counters, Evidence, Ledger, dump_ledger, load_ledger
+from cacherollout.core.counting import Tick, count
+from cacherollout.core.facts import Measurement
 from cacherollout.core.gates import EVIDENCE, RatioGate, Verdict, gather, ratio_gates
-from tests.factories import SPEC, attempt, counters, spec
+from tests.factories import NOW, SPEC, attempt, counters, measurement, spec
 
 GATES = {gate.name: gate for gate in ratio_gates(SPEC)}
 ERRORS = GATES["httpErrorRate"]
@@ -22,22 +24,29 @@ class Reference:
         self.target, self.alert = target, alert
         self.specific = self.absolute = self.fine = 0.0
         self.history: list[tuple[float, float]] = []
+        self.now = 0.0
+        self.past: list[tuple[float, float, float]] = []
 
     def update(
         self, bad: float, seen: float, base_bad: float, base_seen: float, seconds: float
     ) -> None:
         self.history = [*self.history, (base_bad, base_seen)][-5:]
+        began, self.now = self.now, self.now + seconds
+        self.past.append((self.now, self.specific, self.absolute))
+        within = [past for past in self.past if past[0] > began - 14.5 + 1e-9]
         if seen <= 0:
             return
         window = [sum(column) for column in zip(*self.history, strict=True)]
         guard = max(self._bound(*window), self._bound(base_bad, base_seen))
         floor = max(self.target, 1.25 * guard)
-        cap = EVIDENCE / 3 if seconds > 22 / 3 else EVIDENCE * seconds / 22
-        if floor < 0.9:
-            self.specific = max(0.0, self.specific + min(self._llr(bad, seen, floor), cap))
+        half = EVIDENCE / 2
+        wanted = self.specific + (self._llr(bad, seen, floor) if floor < 0.9 else 0.0)
+        stood = [past[1] for past in within]
+        self.specific = max(0.0, max(stood) - half, min(wanted, min(stood) + half))
         plain = self._llr(bad, seen, self.target)
-        self.absolute = max(0.0, self.absolute + min(plain, cap))
-        self.fine = min(self.fine + max(plain, -cap), EVIDENCE)
+        stood = [past[2] for past in within]
+        self.absolute = max(0.0, max(stood) - half, min(self.absolute + plain, min(stood) + half))
+        self.fine = min(self.fine + max(plain, -log(1000) / 2), EVIDENCE)
 
     def verdict(self, *, is_soaked: bool) -> Verdict:
         if self.specific >= EVIDENCE:
@@ -142,6 +151,7 @@ SEQUENCES = {
     "two bad ticks": ((BAD,) * 2, Verdict.UNDECIDED),
     "three bad ticks": ((BAD,) * 3, Verdict.FAIL),
     "both sides bad": ((BOTH_BAD,) * 5, Verdict.HOLD),
+    "both sides bad, well for a moment": ((*(BOTH_BAD,) * 6, HEALTHY), Verdict.HOLD),
     "both sides bad, then both well": ((*(BOTH_BAD,) * 5, *(HEALTHY,) * 12), Verdict.PASS),
     "well for long, then bad": ((*(HEALTHY,) * 100, *(BAD,) * 3), Verdict.FAIL),
     "a bad tick among good ones": ((*(HEALTHY,) * 10, BAD, *(HEALTHY,) * 12), Verdict.PASS),
@@ -155,19 +165,60 @@ def test_a_series_of_ticks_has_its_verdict(sequence: str) -> None:
     assert run(ERRORS, *ticks) is verdict
 
 
-@pytest.mark.parametrize(
-    ("seconds", "conclusive"),
-    [(1.0, 22), (2.0, 11), (5.0, 5), (5.2, 5), (4.8, 5), (10, 3), (60, 3)],
-)
-def test_a_hiccup_shorter_than_the_shortest_proof_is_not_conclusive_at_any_interval(
-    seconds: float, conclusive: int
-) -> None:
+TOUCHED = {
+    1: 16,
+    2: 9,
+    3: 6,
+    4: 5,
+    4.9: 4,
+    5: 4,
+    5.2: 4,
+    6: 4,
+    7: 4,
+    8: 3,
+    10: 3,
+    14: 3,
+    15: 2,
+    60: 2,
+}
+"""Ticks of so many seconds that a hiccup of 15 s can touch, by interval."""
+
+
+@pytest.mark.parametrize("seconds", TOUCHED)
+def test_the_first_tick_that_no_hiccup_can_touch_is_conclusive(seconds: float) -> None:
     def verdict(ticks: int) -> Verdict:
         return run(ERRORS, *((900, 900, 0, 9000),) * ticks, seconds=seconds)
 
-    assert verdict(conclusive - 1) is Verdict.UNDECIDED
-    # Stored evidence is rounded, so that the last tick may fall short by a hair.
-    assert verdict(conclusive + (seconds < 5)) is Verdict.FAIL
+    assert verdict(TOUCHED[seconds]) is Verdict.UNDECIDED
+    assert verdict(TOUCHED[seconds] + 1) is Verdict.FAIL
+
+
+@given(
+    seconds=st.sampled_from((1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 60)),
+    phase=st.floats(0, 1, exclude_max=True),
+    share=st.floats(0.001, 1),
+    per_second=st.sampled_from((10, 100, 1000, 100_000)),
+)
+def test_no_hiccup_is_conclusive_whatever_its_moment_strength_and_interval(
+    seconds: int, phase: float, share: float, per_second: int
+) -> None:
+    began, seen = 4 * seconds + phase * seconds, per_second * seconds
+    known = Evidence(ERRORS.name)
+    for tick in range(24):
+        opened = tick * seconds
+        within = min(began + 15, opened + seconds) - max(began, opened)
+        bad = share * per_second * max(0.0, within)
+        known = ERRORS.update(known, side(bad, seen), side(0, 9 * seen), seconds)
+        verdict = ERRORS.find(known, is_soaked=False, per_second=per_second).verdict
+        assert verdict is Verdict.UNDECIDED
+
+
+def test_silence_between_bad_ticks_is_time_that_passed() -> None:
+    """The reach of a hiccup is time that passed, so silence between two of them counts."""
+    bad, silent = (900, 900, 0, 9000), (0, 0, 0, 9000)
+    assert run(ERRORS, *(bad,) * 4, *(silent,) * 3, bad, seconds=5) is Verdict.FAIL
+    assert run(ERRORS, bad, *(silent,) * 3, bad, seconds=5) is Verdict.FAIL
+    assert run(ERRORS, bad, *(silent,) * 2, bad, seconds=5) is Verdict.UNDECIDED
 
 
 def test_nothing_passes_before_the_soak() -> None:
@@ -222,6 +273,48 @@ def test_the_words_say_what_was_counted() -> None:
     assert found.value == "5 %"
     assert found.target == "≤ 0.1 %"
     assert 0 < found.evidence < 1
+
+
+def test_evidence_that_was_stored_and_read_again_goes_on_as_if_nothing_had_happened() -> None:
+    """The operator may be restarted between any two ticks."""
+    through = stored = attempt()
+    for bad in (0, 3, 90, 80, 0, 70, 90, 60, 0, 1):
+        tick = Tick(5.0, side(bad, 900), side(bad / 2, 9000))
+        through, stored = gather(SPEC, through, tick), gather(SPEC, stored, tick)
+        written = json.loads(json.dumps(dump_ledger(Ledger(attempt=stored))))
+        read = load_ledger(written).attempt
+        assert read is not None
+        stored = read
+    assert stored.evidence == through.evidence
+    assert any(item.canary_specific > 0 for item in stored.evidence)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 900), st.sampled_from(("kept", "lost", "repeated")))),
+)
+def test_whatever_is_lost_or_seen_again_every_request_counts_once(
+    passes: list[tuple[int, str]],
+) -> None:
+    """A pass whose ledger was not written never was; what it counted comes with the next."""
+
+    def counted_in(stored: Attempt, scrape: Measurement) -> Attempt:
+        after, tick = count(stored, scrape, frozenset({"uid-canary-1"}), frozenset())
+        return gather(SPEC, after, tick) if tick is not None else after
+
+    stored, now, requests, kept = attempt(), NOW, 1000.0, 1000.0
+    stored = counted_in(stored, measurement(now, canary_1=side(requests / 2, requests)))
+    for number, fate in passes:
+        now, requests = now + 5, requests + number
+        scrape = measurement(now, canary_1=side(requests / 2, requests))
+        after = counted_in(stored, scrape)
+        if fate == "lost":
+            continue
+        stored, kept = after, requests
+        if fate == "repeated":
+            assert counted_in(stored, scrape) == stored
+    seen = [(item.total, item.bad) for item in stored.evidence]
+    assert seen in ([], [(kept - 1000, (kept - 1000) / 2)] * len(GATES))
+    assert seen or kept == 1000 or all(fate == "lost" for _, fate in passes)
 
 
 def test_a_tick_enters_every_gate_once() -> None:

@@ -145,7 +145,13 @@ CASES: list[tuple[str, str, Seen, Outcome, str]] = [
         "not ours",
     ),
     ("nobody to share with", "canary", with_target(replicas=0), UNSEEN, "share is unknown"),
-    ("templates within", "keyPrefixes", seen(), OK, "all 2 key templates lie under user: and"),
+    (
+        "templates within",
+        "keyPrefixes",
+        seen(),
+        OK,
+        "all 2 key templates lie under user:, order: and",
+    ),
     (
         "a template outside",
         "keyPrefixes",

@@ -35,18 +35,18 @@ class CacheAside:
         invalidations: Invalidations,
         *,
         instruments: CacheInstruments,
-        versions: tuple[str, ...],
+        version: str,
         ttl_seconds: float,
         ttl_jitter_percent: float,
         l1_entries: int,
         l1_ttl_seconds: float,
         clock: Callable[[], float],
     ) -> None:
-        """`versions[0]` is the one to read and fill; writes delete under all of them."""
+        """`version` is the one to read and fill; `invalidations` know the others."""
         self._store = store
         self._invalidations = invalidations
         self._instruments = instruments
-        self._versions = versions
+        self._version = version
         self._ttl_seconds = ttl_seconds
         self._ttl_jitter = ttl_jitter_percent / 100
         self._l1: TTLCache[str, Any] = TTLCache(l1_entries, l1_ttl_seconds, timer=clock)
@@ -68,7 +68,7 @@ class CacheAside:
 
         Raises only what `load` raises. Concurrent misses of one key share one `load`.
         """
-        key = family.key(self._versions[0], entity_id)
+        key = family.key(self._version, entity_id)
         if family.has_l1 and (kept := self._l1.get(key)) is not None:
             self._instruments.hit_l1(family.name)
             return kept  # type: ignore[no-any-return]
@@ -85,12 +85,12 @@ class CacheAside:
         return value
 
     async def invalidate(self, families: Iterable[Family[Any]], entity_id: int) -> None:
-        """Remove the entity from every version. Call it after the commit, never before."""
+        """Remove the entity from every version in use. Call it after the commit, never before."""
         for family in families:
-            keys = tuple(family.key(version, entity_id) for version in self._versions)
-            self._flights.forget(keys[0])
-            self._l1.pop(keys[0], None)
-            await self._invalidations.delete(Deletion(family.name, keys))
+            key = family.key(self._version, entity_id)
+            self._flights.forget(key)
+            self._l1.pop(key, None)
+            await self._invalidations.delete(Deletion(family, entity_id))
 
     async def _look_up(self, family: Family[T], key: str) -> tuple[T | None, Result]:
         if self._invalidations.is_unconfirmed(key):

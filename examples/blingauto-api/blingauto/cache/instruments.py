@@ -67,6 +67,13 @@ class CacheInstruments:
             registry=registry,
         ).labels(version)
 
+        self.versions_unread = Counter(
+            "cache_versions_unread_total",
+            "Deletes that went by the versions known before, because the key could not be read.",
+            ("version",),
+            registry=registry,
+        ).labels(version)
+
     def looked_up(self, family: str, result: Result) -> None:
         """Count one lookup."""
         self._lookups[family, result].inc()

@@ -1,7 +1,8 @@
 """Deletes that must not be lost: a second one after each write, and retries while Redis is away.
 
 Why a second delete: a reader that read the database before a commit may store what it read after the
-writer's delete; deleting again `second_delete_seconds` later bounds that staleness. Why retries: a
+writer's delete; deleting again `second_delete_seconds` later bounds that staleness. Every delete goes
+by the versions in use when it is sent, so one that waited reaches what was not there yet. Why retries: a
 write that commits while Redis is away leaves an old value behind, which must not be served when Redis
 returns. What waits is kept in memory: a process that ends in between leaves the bound to the TTL.
 """
@@ -11,9 +12,12 @@ import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from blingauto.cache.families import Family
 from blingauto.cache.instruments import CacheInstruments
 from blingauto.cache.store import RedisStore, StoreUnavailableError
+from blingauto.cache.versions import VersionsInUse
 
 _LOGGER = logging.getLogger(__name__)
 _MOST_WAITING = 10_000
@@ -21,10 +25,10 @@ _MOST_WAITING = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """Keys of one family that one write made obsolete; `keys[0]` is this process's own."""
+    """An entity of one family that a write made obsolete, under every version."""
 
-    family: str
-    keys: tuple[str, ...]
+    family: Family[Any]
+    entity_id: int
 
 
 class Invalidations:
@@ -33,6 +37,7 @@ class Invalidations:
     def __init__(
         self,
         store: RedisStore,
+        versions: VersionsInUse,
         *,
         instruments: CacheInstruments,
         second_delete_seconds: float,
@@ -40,6 +45,7 @@ class Invalidations:
         clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._versions = versions
         self._instruments = instruments
         self._second_delete_seconds = second_delete_seconds
         self._retry_seconds = retry_seconds
@@ -52,7 +58,7 @@ class Invalidations:
         self._something_waits = asyncio.Event()
 
     def is_unconfirmed(self, key: str) -> bool:
-        """True while `key` may hold a value older than a write of this process."""
+        """True while `key`, one of our own version, may hold a value older than a write of this process."""
         return key in self._unconfirmed
 
     @property
@@ -96,24 +102,30 @@ class Invalidations:
             await self._try(deletion)
 
     async def _try(self, deletion: Deletion) -> bool:
+        family = deletion.family
+        versions = await self._versions.current(family.name)
+        keys = tuple(family.key(version, deletion.entity_id) for version in versions)
         try:
-            await self._store.delete(deletion.family, deletion.keys)
+            await self._store.delete(family.name, keys)
         except StoreUnavailableError:
             self._remember(deletion)
             return False
         if deletion in self._failed:
             del self._failed[deletion]
-            self._unconfirmed.difference_update(deletion.keys)
+            self._unconfirmed.discard(self._own_key(deletion))
         return True
+
+    def _own_key(self, deletion: Deletion) -> str:
+        return deletion.family.key(self._versions.own, deletion.entity_id)
 
     def _remember(self, deletion: Deletion) -> None:
         self._retry_at = self._clock() + self._retry_seconds
         self._failed[deletion] = None
-        self._unconfirmed.update(deletion.keys)
+        self._unconfirmed.add(self._own_key(deletion))
         self._something_waits.set()
         if len(self._failed) > _MOST_WAITING:
             oldest = next(iter(self._failed))
             del self._failed[oldest]
-            self._unconfirmed.difference_update(oldest.keys)
+            self._unconfirmed.discard(self._own_key(oldest))
             self._instruments.invalidations_dropped.inc()
             _LOGGER.error("gave up a delete: over %d wait for redis; TTL bounds it", _MOST_WAITING)

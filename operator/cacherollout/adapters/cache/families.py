@@ -13,6 +13,20 @@ _SURE_TTL_SHARE: Final = 0.5
 """Applications scatter their TTLs; a value is taken for at most this much of the declared one."""
 
 
+def refuse_foreign_versions_key(spec: CacheRolloutSpec, prefixes: Sequence[str]) -> None:
+    """Raise ProblemError where the versions key lies outside the prefixes: it is written, too."""
+    key = spec.cache.versions_key
+    if key is None or key.startswith(tuple(prefixes)):
+        return
+    allowed = ", ".join(repr(prefix) for prefix in prefixes)
+    raise problem(
+        Reason.INVALID_SPEC,
+        f"cache.versionsKey {key!r} must begin with an allowed prefix ({allowed}); choose another, "
+        f"or let an admin add its prefix to keyPrefixes of CacheBackend "
+        f"{spec.cache.backend_ref.name}",
+    )
+
+
 def engine_families(
     spec: CacheRolloutSpec, prefixes: Sequence[str], compatible: Collection[str] = ()
 ) -> tuple[Family, ...]:

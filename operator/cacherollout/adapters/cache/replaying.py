@@ -6,6 +6,7 @@ bound, and thrown away.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ from cacherollout.core.actions import ReplayWork
 from cacherollout.core.facts import FamilyProgress, PodFacts, WorkFacts
 
 MAX_CONCURRENT: Final = 8
+PATIENCE_SECONDS: Final = 0.1
+"""How long an answer may take before replaying falls behind its rate: no more requests wait at a time
+than come in this time (Little's law). An origin that gets slower is asked less at once."""
 REQUEST_SECONDS: Final = 5.0
 MAX_BODY_BYTES: Final = 64 << 10
 CHUNK_IDS: Final = 100
@@ -142,7 +146,7 @@ class ReplayRunner:
                 self._note(await self._request(family, waiting.popleft()) if waiting else None)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(MAX_CONCURRENT, len(waiting))):
+            for _ in range(min(self._concurrent, len(waiting))):
                 group.create_task(ask())
         if self._failures >= MAX_FAILURES:
             raise problem(
@@ -151,6 +155,10 @@ class ReplayRunner:
                 f"{self._failures} failed, now with {self._last_failure}); correct replayPath of "
                 f"family {family.name}, or the release",
             )
+
+    @property
+    def _concurrent(self) -> int:
+        return min(MAX_CONCURRENT, math.ceil(self._work.per_second * PATIENCE_SECONDS))
 
     async def _request(self, family: Family, identifier: bytes) -> str:
         """Ask for one id; gives what went wrong, empty when nothing did."""

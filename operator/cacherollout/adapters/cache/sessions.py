@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, assert_never
 
 from cacherollout.adapters.cache.mirroring import MirrorRunner
+from cacherollout.adapters.cache.publishing import PublishRunner
 from cacherollout.adapters.cache.replaying import ReplayRunner
 from cacherollout.adapters.cache.supervision import Supervised
 from cacherollout.adapters.cache.sweeping import (
@@ -19,6 +20,7 @@ from cacherollout.core.actions import (
     CopyWork,
     KeepWork,
     MirrorWork,
+    PublishWork,
     ReplayWork,
     RetireWork,
     VerifyWork,
@@ -33,7 +35,15 @@ from cacherollout.core.facts import (
 )
 from cacherollout.ports.errors import InvariantError
 
-WorkRunner = CopyRunner | ReplayRunner | MirrorRunner | VerifyRunner | KeepRunner | RetireRunner
+WorkRunner = (
+    CopyRunner
+    | ReplayRunner
+    | MirrorRunner
+    | VerifyRunner
+    | KeepRunner
+    | RetireRunner
+    | PublishRunner
+)
 
 _SURVEY: Final = "survey"
 
@@ -143,6 +153,8 @@ def build(place: Workplace, work: Work) -> WorkRunner:
             return KeepRunner(place, work)
         case RetireWork():
             return RetireRunner(place, work)
+        case PublishWork():
+            return PublishRunner(place, work)
         case _:
             assert_never(work)
 
@@ -163,6 +175,8 @@ def versions_of(work: Work) -> tuple[str, ...]:
             return (work.version,)
         case RetireWork():
             return work.versions
+        case PublishWork():
+            return ()  # it names versions, and touches none of their keys
         case _:
             assert_never(work)
 

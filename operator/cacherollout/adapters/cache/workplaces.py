@@ -7,7 +7,7 @@ from typing import Protocol
 import aiohttp
 
 from cacherollout.adapters.cache.backends import Backend
-from cacherollout.adapters.cache.families import engine_families
+from cacherollout.adapters.cache.families import engine_families, refuse_foreign_versions_key
 from cacherollout.adapters.cache.pacing import engine_limits, paced
 from cacherollout.api.rollout import CacheRolloutSpec
 from cacherollout.cache import Family, Limits, NamespaceSurvey, Server
@@ -51,6 +51,7 @@ class Workplace:
         self.counted: tuple[NamespaceSurvey, ...] = ()
         """The namespaces as last counted."""
         self.families()  # raises, before anything is begun
+        refuse_foreign_versions_key(spec, backend.spec.key_prefixes)
 
     @property
     def limits(self) -> Limits:
