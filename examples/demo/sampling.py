@@ -120,17 +120,18 @@ class Sampler:
             if pod["status"].get("phase") == "Running"
         }
         counted = await asyncio.gather(*(self._count(name) for name in running.values()))
-        now = time.time()  # noqa: TID251 - the moment of the sample is the measurement
+        # Rates go by a clock that is never set; people and statuses by the other.
+        now, ticks = time.time(), time.monotonic()  # noqa: TID251 - the moment of the sample
         sums, seconds = dict.fromkeys(("origin", "lookups", "hits"), 0.0), 0.0
         for uid, counters in zip(running, counted, strict=True):
             if counters is None:
                 continue
             if uid in self._before:
                 at, before = self._before[uid]
-                seconds = max(seconds, now - at)
+                seconds = max(seconds, ticks - at)
                 for key in sums:
                     sums[key] += max(0.0, counters[key] - before[key])
-            self._before[uid] = (now, counters)
+            self._before[uid] = (ticks, counters)
         if seconds:
             rates = {key: value / seconds for key, value in sums.items()}
             self.samples.taken.append(Sample(at=now, **rates))
