@@ -16,6 +16,9 @@ _EXACT: Final = 64
 """Longest run of ranks that is summed one by one; longer ones are integrated."""
 MOST_KEYS: Final = 10**12
 """More keys than this are not looked for when a hit rate is matched."""
+_ROUNDING: Final = 1e-9
+"""By how much sums of the same shares may differ: where writes remove keys faster than reads fill
+them, every number of keys gives the same hit rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def fitting(rate: float, *, skew: float, per_second: float, ttl: float, writes: 
     def at(size: float) -> float:
         return hit_rate(zipf(round(exp(size)), skew), per_second, ttl, writes)
 
-    if not at(high) <= rate <= at(low):
+    if not at(high) - _ROUNDING <= rate <= at(low) + _ROUNDING:
         raise ValueError(
             f"no number of keys gives a hit rate of {rate:.2%} at {per_second:g} lookups/s, a TTL of "
             f"{ttl:g} s and a skew of {skew:g}: it is between {at(high):.2%} and {at(low):.2%}"

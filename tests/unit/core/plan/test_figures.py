@@ -4,7 +4,7 @@ import inspect
 from math import sqrt
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cacherollout.cache import Hot
@@ -68,6 +68,7 @@ def test_a_billion_keys_are_a_hundred_buckets() -> None:
     assert len(zipf(10**9, 1.0).keys) < 100
 
 
+@example(54, 0.5, 10.0, 50.0)
 @given(
     st.integers(10, 10**8), st.floats(0.5, 1.3), st.floats(10, 1e5), st.sampled_from([0.0, 50.0])
 )
