@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 from typing import Any
 
 import pytest
@@ -124,7 +125,8 @@ async def test_a_copy_that_is_stopped_ends_politely_and_goes_on(
     process = await commands.start(*command, "--keys-per-second", "2000")
     stopped = await interrupt_once(process, client, total)
     assert stopped.code == 130
-    assert stopped.stderr.startswith("Stopped while copying: ")
+    # A slow machine gets to a line of progress before.
+    assert re.search("^Stopped while copying: ", stopped.stderr, re.MULTILINE)
     assert "run the same command again" in stopped.stderr
     assert await client.call("DBSIZE") < 2 * total
     again = await finish(await commands.start(*command, "--unthrottled"))
