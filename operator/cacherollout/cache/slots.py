@@ -28,6 +28,7 @@ _KEYS: Final[dict[object, slice]] = {
     b"PEXPIRETIME": _FIRST,
     b"PTTL": _FIRST,
     b"RESTORE": _FIRST,
+    b"SET": _FIRST,
     b"STRLEN": _FIRST,
     b"TYPE": _FIRST,
     b"UNLINK": _ALL,

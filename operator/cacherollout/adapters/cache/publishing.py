@@ -8,13 +8,10 @@ from cacherollout.adapters.cache.problems import problem
 from cacherollout.adapters.cache.workplaces import Workplace
 from cacherollout.api.reasons import Reason
 from cacherollout.cache import (
-    CacheError,
-    MovedError,
     Primary,
     RefusedError,
     Server,
     ServerError,
-    UnreachableError,
     missing_rights_to_name,
 )
 from cacherollout.core.actions import PublishWork
@@ -60,20 +57,15 @@ class PublishRunner:
 
     async def run(self) -> None:
         """Keep it published until cancelled."""
-        failure: CacheError = UnreachableError("the cache has no primary")
         try:
             # On the server itself: a look a second needs no pace, and waits for nobody's.
-            for primary in await self._place.backend.server.primaries():
-                try:
-                    await self._keep(primary)
-                except MovedError as error:  # the key belongs to another one
-                    failure = error
+            primaries = await self._place.backend.server.primaries()
+            await self._keep(primaries[0])  # through any of them every key is reached
         except RefusedError as error:
             text = _denied(self._work.at, "GET or SET")
             raise problem(Reason.CACHE_ACCESS_DENIED, text) from error
         finally:
             self._since = None
-        raise failure
 
     def facts(self) -> WorkFacts:
         """Since when the versions are there."""

@@ -7,7 +7,7 @@ import pytest
 from cacherollout.adapters.cache import RedisCaches, backends, supervision
 from cacherollout.api.reasons import Reason
 from cacherollout.cache import Connection, Family, key_of
-from cacherollout.core.actions import CopyWork, MirrorWork, RetireWork
+from cacherollout.core.actions import CopyWork, MirrorWork, PublishWork, RetireWork
 from cacherollout.shell.clock import wall_clock
 from tests.contract.cache.cluster.clusters import (
     RedisCluster,
@@ -80,6 +80,21 @@ async def test_a_release_copies_stays_coherent_and_retires(
     await caches.run(KEY, spec, (RETIRE,), ())
     await until(caches, spec, is_done(RETIRE))
     assert sorted(await cluster.dump()) == sorted([*(k for k in v2 if k != other), *others])
+
+
+async def test_the_versions_are_published_on_whichever_primary_the_key_belongs_to(
+    cluster: RedisCluster,
+) -> None:
+    # Slots 140, 8266 and 12527: one in each third of them.
+    for at in ("user:b", "user:d", "user:a"):
+        objects = FakeObjects()
+        objects.put_backend(cluster.nodes[-1].port, redis={"mode": "Cluster"})
+        adapter = RedisCaches(objects, wall_clock)
+        work = PublishWork(at, ("v1", "v2"))
+        await adapter.run(KEY, a_spec(), (work,), ())
+        async with routed(cluster) as client:
+            await is_value(client, at.encode(), b"v1,v2")
+        await adapter.close()
 
 
 @pytest.mark.parametrize("mode", ["Cluster", "Standalone"])
