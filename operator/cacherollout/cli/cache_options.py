@@ -28,6 +28,7 @@ from cacherollout.cache import (
     Standalone,
     TemplateError,
 )
+from cacherollout.cli.outputs import output_option
 
 PASSWORD_VARIABLE: Final = "CACHEROLLOUT_REDIS_PASSWORD"  # noqa: S105  # a name
 SENTINEL_PASSWORD_VARIABLE: Final = "CACHEROLLOUT_SENTINEL_PASSWORD"  # noqa: S105  # a name
@@ -139,14 +140,7 @@ _OPTIONS: Final = (
     click.option(
         "--unthrottled", is_flag=True, help="As fast as the server goes; its other clients feel it."
     ),
-    click.option(
-        "-o",
-        "--output",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help="For people, or for machines.",
-    ),
+    output_option,
 )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cacherollout.api.names import Key
+from cacherollout.cli.outputs import output_option
 from cacherollout.cli.rollouts import Where, connected, is_inside, located, missing, run
 from cacherollout.core.checklist import CAP, Checklist
 from cacherollout.core.readiness import POINTS, Outcome
@@ -38,14 +39,7 @@ _CLOSING: Final = {
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people, or for machines.",
-)
+@output_option
 @located
 def check(
     name: str, output: str, kubeconfig: str | None, context: str | None, namespace: str

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from cacherollout.cli.outputs import output_option
 from cacherollout.cli.plan_inputs import Inputs
 from cacherollout.cli.plan_plots import html, svg
 from cacherollout.cli.plan_views import as_json, view
@@ -88,14 +89,7 @@ def _described(command: Any) -> Any:
     help="YAML with a CacheRollout, a Deployment, a CacheBackend or a document `load:`; repeatable.",
 )
 @_described
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people, or for machines.",
-)
+@output_option
 @click.option(
     "--svg",
     "svg_path",

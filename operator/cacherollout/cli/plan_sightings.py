@@ -16,7 +16,7 @@ from cacherollout.api.scalars import format_duration
 from cacherollout.cli.inspections import look
 from cacherollout.cli.plan_inputs import Inputs, Raw, pods_of
 from cacherollout.cli.rollouts import Where, fetch, is_inside, missing
-from cacherollout.core.counting import MIN_BASELINE_TICKS, delta, hit_rate, rates, total
+from cacherollout.core.counting import MIN_BASELINE_TICKS, hit_rate, increases, rates, total
 from cacherollout.core.facts import Measurement
 from cacherollout.core.readiness import CacheStock, Seen, Unseen
 
@@ -92,8 +92,7 @@ def before_the_release(attempt: Attempt) -> Raw:
 
 def between(before: Measurement, now: Measurement) -> Raw:
     """Lookups and hit rate between two measurements; nothing where no lookup was counted."""
-    known = {pod.uid: pod.counters for pod in before.pods}
-    seen = [delta(known[pod.uid], pod.counters) for pod in now.pods if pod.uid in known]
+    seen = increases(before, now)
     # Pods that were counted once only serve like the others.
     seconds = (now.at - before.at) * len(seen) / max(1, len(now.pods))
     if not seen or seconds <= 0:

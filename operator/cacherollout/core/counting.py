@@ -36,6 +36,12 @@ def delta(before: Counters, now: Counters) -> Counters:
     )
 
 
+def increases(before: Measurement, now: Measurement) -> list[Counters]:
+    """What each pod counted between two measurements, of those that are in both."""
+    known = {pod.uid: pod.counters for pod in before.pods}
+    return [delta(known[pod.uid], pod.counters) for pod in now.pods if pod.uid in known]
+
+
 def _increase(before: float, now: float) -> float:
     return now - before if now >= before else now
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cacherollout.api.ledger import Counters, Evidence
-from cacherollout.core.counting import delta, total
+from cacherollout.core.counting import increases, total
 from cacherollout.core.facts import Measurement
 from cacherollout.core.gates import RatioGate, proved_share, ratio_gates
 from cacherollout.core.judging import FOREIGN_LIMIT
@@ -60,11 +60,10 @@ def check(seen: Seen, coming: Upcoming | None) -> tuple[Item, ...]:
 
 
 def _sample(before: Measurement, now: Measurement) -> _Sample:
-    known = {pod.uid: pod.counters for pod in before.pods}
     return _Sample(
         seconds=max(now.at - before.at, 0.001),
         counted=total(pod.counters for pod in now.pods),
-        increase=total(delta(known[pod.uid], pod.counters) for pod in now.pods if pod.uid in known),
+        increase=total(increases(before, now)),
         foreign=sum(pod.foreign_lookups for pod in now.pods),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Final
 
 from cacherollout.api.ledger import Counters
+from cacherollout.core.counting import delta
 from cacherollout.core.facts import CanaryFacts, PodFacts, PodMeasurement, TargetFacts
 
 STABLE: Final = "stable"
@@ -148,7 +149,7 @@ class Cluster:
             start = pod.counted_from
             key = (pod.is_new, id(start))
             if key not in since:
-                since[key] = _less(self._per_pod[pod.is_new], start) if start else Counters()
+                since[key] = delta(start, self._per_pod[pod.is_new]) if start else Counters()
             found.append(PodMeasurement(pod.name, since[key]))
         return tuple(found)
 
@@ -198,7 +199,3 @@ class Cluster:
 
 
 _COUNTED: Final = tuple(item.name for item in fields(Counters))
-
-
-def _less(now: Counters, before: Counters) -> Counters:
-    return Counters(**{name: getattr(now, name) - getattr(before, name) for name in _COUNTED})
